@@ -1,0 +1,39 @@
+# Every target first runs scripts/setup.sh, which returns at once when .venv is up to date.
+# Variables: PYTHON (interpreter for .venv), ARGS (passed on to pytest, the demo or the benchmark).
+SHELL := /bin/bash
+PY := .venv/bin/python
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow lint format bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## make .venv and install everything into it
+	@./scripts/setup.sh
+
+demo: setup ## train makers and an arbitrageur on several books (under five minutes), print table and figures
+	@$(PY) scripts/run_multi_asset_gnn.py $(ARGS)
+
+test: setup ## the fast tests (ARGS="-k book" and the like go to pytest)
+	@$(ONE_THREAD) $(PY) -m pytest $(ARGS)
+
+test-slow: setup ## the slow tests: long random streams, full data files
+	@$(ONE_THREAD) $(PY) -m pytest -m "slow and not gpu" $(ARGS)
+
+lint: setup ## ruff (rules and format) and pyright
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m pyright
+
+format: setup ## let ruff format and fix
+	@$(PY) -m ruff check --fix .
+	@$(PY) -m ruff format .
+
+bench: setup ## events and steps per second (ARGS="--quick", ARGS="--json bench.json")
+	@$(PY) -m lobgraph bench $(ARGS)
+
+clean: ## remove .venv and caches; runs in artifacts/ stay
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist
+	find src tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +

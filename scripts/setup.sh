@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# Makes .venv and installs requirements.txt and this package into it; does nothing when that is already done.
+# "Done" is a stamp, written last, holding a hash of the inputs: an interrupted run is simply run again.
+# PYTHON=/path/to/python chooses the interpreter. Package sources set up for pip (find-links, index) are used.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+UV_VERSION=0.13.8
+VENV=.venv
+STAMP=$VENV/.setup-stamp
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+
+# Prints the interpreter to use: $PYTHON, else the first on the PATH that runs, is 3.11 to 3.14 and can make venvs.
+find_python() {
+    local check='import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))'
+    local candidate
+    for candidate in ${PYTHON:+"$PYTHON"} python3 python3.13 python3.12 python3.11 python3.14 python; do
+        if "$candidate" -c "$check" >/dev/null 2>&1; then
+            command -v "$candidate"
+            return
+        elif [[ $candidate == "${PYTHON:-}" ]]; then
+            say "PYTHON=$PYTHON is not a Python 3.11 to 3.14 with venv and ensurepip"
+            return 1
+        fi
+    done
+    say "no Python 3.11 to 3.14 with venv and ensurepip on the PATH; install one (Debian, Ubuntu:"
+    say "apt install python3 python3-venv; macOS: brew install python@3.13) or name it with PYTHON=/path/to/python"
+    return 1
+}
+
+# Hash of everything an installation depends on: the pins, the package's metadata, this script, the place, the Python.
+fingerprint() {
+    "$1" - "$PWD" requirements.txt pyproject.toml scripts/setup.sh <<'PY'
+import hashlib, pathlib, sys
+
+parts = [sys.version, sys.argv[1], *(pathlib.Path(name).read_text() for name in sys.argv[2:])]
+print(hashlib.sha256("\0".join(parts).encode()).hexdigest())
+PY
+}
+
+# One of pip's settings, wherever it stands (PIP_... before configuration files); lists come separated by commas.
+pip_setting() {
+    "$VENV/bin/python" -m pip config list 2>/dev/null | "$VENV/bin/python" -c '
+import ast, sys
+
+found = dict(line.rstrip().split("=", 1) for line in sys.stdin if "=" in line)
+values = [found[f"{section}.{sys.argv[1]}"] for section in (":env:", "install", "global") if f"{section}.{sys.argv[1]}" in found]
+print(",".join(ast.literal_eval(values[0]).split()) if values else "")' "$1"
+}
+
+install_with_uv() {
+    "$VENV/bin/python" -m pip install -qq --disable-pip-version-check "uv==$UV_VERSION" || return
+    local links index cert
+    links=$(pip_setting find-links) index=$(pip_setting index-url) cert=$(pip_setting cert)
+    [[ -z $links ]] || export UV_FIND_LINKS="${UV_FIND_LINKS:-$links}"
+    [[ -z $index ]] || export UV_DEFAULT_INDEX="${UV_DEFAULT_INDEX:-$index}"
+    [[ -z $cert ]] || export SSL_CERT_FILE="${SSL_CERT_FILE:-$cert}"
+    VIRTUAL_ENV="$PWD/$VENV" "$VENV/bin/uv" pip install --quiet -r requirements.txt -e .
+}
+
+install_with_pip() {
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements.txt -e .
+}
+
+if [[ -f $STAMP && -x $VENV/bin/python ]] && [[ $(<"$STAMP") == "$(fingerprint "$VENV/bin/python")" ]]; then
+    exit 0
+fi
+
+rm -f "$STAMP"
+if ! "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then
+    python=$(find_python)
+    say "making $VENV with $("$python" --version) ($python)"
+    "$python" -m venv --clear "$VENV"
+fi
+say "installing requirements.txt and lobgraph (a few minutes the first time)"
+if ! install_with_uv; then
+    say "uv could not install; trying pip"
+    install_with_pip
+fi
+fingerprint "$VENV/bin/python" >"$STAMP.new"
+mv "$STAMP.new" "$STAMP"
+say "done"

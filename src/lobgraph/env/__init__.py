@@ -1,0 +1,1 @@
+"""The batched market environment: actions in, observations and rewards out."""

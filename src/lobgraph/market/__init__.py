@@ -1,0 +1,22 @@
+"""The market: books, flow, replay, accounts. numba and numpy only.
+
+Compiled kernels are cached per hash of their sources: numba's own cache does not see edits in other modules.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+
+import numba
+
+
+def _cache_directory() -> Path:
+    package = Path(__file__).resolve().parent.parent
+    sources = sorted([*(package / "market").glob("*.py"), *(package / "env").glob("*.py")])
+    digest = hashlib.sha256(b"".join(p.read_bytes() for p in sources)).hexdigest()[:16]
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return root / "lobgraph" / f"numba-{numba.__version__}-{digest}"
+
+
+if not os.environ.get("NUMBA_CACHE_DIR"):
+    numba.config.CACHE_DIR = str(_cache_directory())

@@ -1,0 +1,390 @@
+"""One price-level book: add, cancel, match, with queue priority for the agents' orders.
+
+Levels hold total lots in a ring of W ticks, one array for both sides. Each agent's resting order also holds `ahead`,
+the lots before it at its level: a trade of v lots fills it with v - ahead (at most what it rests), which is FIFO to the
+order, whoever else is at the level. Everything here changes the Book it is given in place and allocates nothing.
+Invariants: a side with lots has its best price in the window with lots on it; an empty side keeps the last one seen;
+BID < ASK always.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .jit import inlined, kernel
+from .ledger import aggressive_fill, passive_fill
+from .state import (
+    ADDED,
+    ASK,
+    BID,
+    CANCELLED,
+    CLIPPED,
+    DROPPED,
+    LOW,
+    MASK,
+    NOISE_BID,
+    OFI,
+    OWN_BID,
+    SIGNED,
+    TRADED,
+    UNFILLED,
+    VOLUME,
+)
+
+NOBODY = -1  # the noise traders, where an agent's number is asked for
+
+
+@inlined()
+def marked(b, px):
+    """Whether an agent's order may rest at px (a false yes costs a scan, a no is certain)."""
+    return (b.head[MASK] >> (px & 63)) & 1
+
+
+@kernel()
+def remark(b):
+    """Set the bit mask from the orders."""
+    mask = 0
+    for s in range(b.px.shape[0]):
+        if b.rest[s] > 0:
+            mask |= np.int64(1) << (np.int64(b.px[s]) & 63)
+    b.head[MASK] = mask
+
+
+@kernel()
+def own_at(b, px):
+    """Lots of all agents at px."""
+    lots = 0
+    for s in range(b.px.shape[0]):
+        if b.px[s] == px:
+            lots += b.rest[s]
+    return lots
+
+
+@inlined()
+def noise_at(b, px):
+    """Lots at px that no agent owns."""
+    lots = np.int64(b.qty[px & (b.qty.shape[0] - 1)])
+    if marked(b, px):
+        lots -= own_at(b, px)
+    return lots
+
+
+@inlined()
+def side_lots(b, side):
+    """All lots resting on a side (+1 bids, -1 asks)."""
+    k = (1 - side) >> 1
+    return b.head[NOISE_BID + k] + b.head[OWN_BID + k]
+
+
+@inlined()
+def holds(b, side, px):
+    """Whether px lies in the window and on that side of the book (or between the best prices)."""
+    h = b.head
+    inside = h[LOW] <= px < h[LOW] + b.qty.shape[0]
+    return inside and (px < h[ASK] if side > 0 else px > h[BID])
+
+
+@kernel()
+def recentre(b):
+    """Move the window so that the mid is at its centre; what leaves it is dropped and counted."""
+    h = b.head
+    w = b.qty.shape[0]
+    low = ((h[BID] + h[ASK]) >> 1) - w // 2
+    shift = low - h[LOW]
+    if shift == 0:
+        return
+    first = h[LOW] if shift > 0 else max(h[LOW] + w + shift, h[LOW])
+    for px in range(first, first + min(abs(shift), w)):
+        if b.qty[px & (w - 1)] > 0:
+            _drop_level(b, px)
+    h[LOW] = low
+    remark(b)
+
+
+@kernel()
+def _drop_level(b, px):
+    h = b.head
+    side = 1 if px <= h[BID] else -1
+    k = (1 - side) >> 1
+    lots = np.int64(b.qty[px & (b.qty.shape[0] - 1)])
+    for s in range(b.px.shape[0]):
+        if b.rest[s] > 0 and b.px[s] == px:
+            h[OWN_BID + k] -= b.rest[s]
+            h[NOISE_BID + k] += b.rest[s]
+            b.rest[s] = 0
+    h[NOISE_BID + k] -= lots
+    h[DROPPED] += lots
+    b.qty[px & (b.qty.shape[0] - 1)] = 0
+
+
+@kernel()
+def settle(b, side):
+    """Find the best price of a side after its best level lost its last lot; re-centre when it nears the edge."""
+    h = b.head
+    w = b.qty.shape[0]
+    if side_lots(b, side) > 0:
+        k = BID if side > 0 else ASK
+        px = h[k]
+        while b.qty[px & (w - 1)] == 0:
+            px -= side
+        h[k] = px
+    mid = (h[BID] + h[ASK]) >> 1
+    if mid - h[LOW] < w // 4 or mid - h[LOW] > w - w // 4:
+        recentre(b)
+
+
+@inlined()
+def rest_lots(b, side, px, lots, agent):
+    """Add lots at a price that does not cross. Returns 1, or 0 where px is outside the window (lots are dropped)."""
+    h = b.head
+    w = b.qty.shape[0]
+    h[ADDED] += lots
+    if px < h[LOW] or px >= h[LOW] + w:
+        h[DROPPED] += lots
+        return 0
+    empty = side_lots(b, side) == 0
+    b.qty[px & (w - 1)] += np.int32(lots)
+    k = (1 - side) >> 1
+    if agent >= 0:
+        h[OWN_BID + k] += lots
+    else:
+        h[NOISE_BID + k] += lots
+    if side > 0:
+        if px >= h[BID]:
+            h[OFI] += lots
+        if empty or px > h[BID]:
+            h[BID] = px
+        if h[ASK] <= px:  # only when the ask side is empty: its last price is no longer possible
+            h[ASK] = px + 1
+    else:
+        if px <= h[ASK]:
+            h[OFI] -= lots
+        if empty or px < h[ASK]:
+            h[ASK] = px
+        if h[BID] >= px:
+            h[BID] = px - 1
+    return 1
+
+
+@kernel()
+def fill_queue(b, side, px, lots):
+    """A trade of `lots` from the front of level px (side +1: bids are hit): the agents' fills; returns their sum."""
+    filled = 0
+    for s in range(b.px.shape[0]):
+        if b.rest[s] > 0 and b.px[s] == px:
+            take = min(max(lots - np.int64(b.ahead[s]), 0), np.int64(b.rest[s]))
+            b.ahead[s] = np.int32(max(np.int64(b.ahead[s]) - lots, 0))
+            if take > 0:
+                b.rest[s] -= np.int32(take)
+                passive_fill(b.account, s >> 1, side, np.int64(px), take)
+                filled += take
+    return filled
+
+
+@kernel()
+def cancel_own(b, side, px, agent):
+    """Self-trade prevention: cancel the agent's resting orders at px, as its own incoming order reaches them."""
+    for s in range(2 * agent, 2 * agent + 2):
+        if b.rest[s] > 0 and b.px[s] == px:
+            reduce_order(b, s, 0)
+
+
+@kernel()
+def sweep(b, side, limit, lots, agent, prevent):
+    """An incoming order (side +1 buys) takes the opposite side up to price `limit`; returns the lots filled.
+
+    `agent` NOBODY: a noise trader's. `prevent` 1: the agent's own resting orders are cancelled, 0: traded with.
+    """
+    h = b.head
+    other = -side
+    k = (1 - other) >> 1
+    best = BID + k
+    left = lots
+    while left > 0 and side_lots(b, other) > 0:
+        px = h[best]
+        if (px - limit) * side > 0:
+            break
+        if agent >= 0 and prevent and marked(b, px):
+            cancel_own(b, other, px, agent)
+            if b.qty[px & (b.qty.shape[0] - 1)] == 0 or h[best] != px:
+                continue
+        slot = px & (b.qty.shape[0] - 1)
+        take = min(np.int64(b.qty[slot]), left)
+        own = fill_queue(b, other, px, take) if marked(b, px) else 0
+        b.qty[slot] -= np.int32(take)
+        h[OWN_BID + k] -= own
+        h[NOISE_BID + k] -= take - own
+        h[TRADED] += take
+        h[VOLUME] += take
+        h[SIGNED] += side * take
+        h[OFI] += side * take
+        left -= take
+        if agent >= 0:
+            aggressive_fill(b.account, agent, side, px, take)
+        elif own > 0:
+            aggressive_fill(b.account, b.account.shape[0] - 1, side, px, own)
+        if agent >= 0 and take > own:
+            passive_fill(b.account, b.account.shape[0] - 1, other, px, take - own)
+        if b.qty[slot] == 0:
+            settle(b, other)
+    return lots - left
+
+
+@kernel()
+def cancel_noise(b, px, lots, position):
+    """Cancel up to `lots` noise lots at px, the first of them number `position` among the noise lots in the queue.
+
+    The lots are a run that wraps at the queue's end, so that with a uniform position every noise lot is equally likely
+    to go, and an order's `ahead` falls with probability (noise ahead of it) / (noise at the level) per lot.
+    Returns the lots cancelled.
+    """
+    h = b.head
+    slot = px & (b.qty.shape[0] - 1)
+    side = 1 if px <= h[BID] else -1
+    noise = noise_at(b, px)
+    take = min(lots, noise)
+    if take <= 0:
+        return 0
+    if marked(b, px):
+        for s in range(b.px.shape[0]):
+            if b.rest[s] > 0 and b.px[s] == px:
+                before = np.int64(b.ahead[s])
+                for other in range(b.px.shape[0]):
+                    if b.rest[other] > 0 and b.px[other] == px and b.ahead[other] < b.ahead[s]:
+                        before -= b.rest[other]  # agents' lots ahead are not the noise's to cancel
+                gone = max(min(position + take, before) - position, 0) + max(min(position + take - noise, before), 0)
+                b.shift[s] = np.int32(gone)
+        for s in range(b.px.shape[0]):
+            if b.rest[s] > 0 and b.px[s] == px:
+                b.ahead[s] -= b.shift[s]
+    b.qty[slot] -= np.int32(take)
+    h[NOISE_BID + ((1 - side) >> 1)] -= take
+    h[CANCELLED] += take
+    at_best = px == h[BID] or px == h[ASK]
+    if at_best:
+        h[OFI] -= side * take
+        if b.qty[slot] == 0:
+            settle(b, side)
+    return take
+
+
+@kernel()
+def reduce_order(b, s, rest):
+    """Cut order s to `rest` lots (0 cancels it). It keeps its place; those behind it move up."""
+    h = b.head
+    px = np.int64(b.px[s])
+    gone = np.int64(b.rest[s]) - rest
+    if gone <= 0:
+        return
+    side = 1 - 2 * (s & 1)
+    slot = px & (b.qty.shape[0] - 1)
+    for other in range(b.px.shape[0]):
+        if b.rest[other] > 0 and b.px[other] == px and b.ahead[other] > b.ahead[s]:
+            b.ahead[other] -= np.int32(gone)
+    b.rest[s] = np.int32(rest)
+    b.qty[slot] -= np.int32(gone)
+    h[OWN_BID + (s & 1)] -= gone
+    h[CANCELLED] += gone
+    if px == h[BID + (s & 1)]:
+        h[OFI] -= side * gone
+        if b.qty[slot] == 0:
+            settle(b, side)
+
+
+@kernel()
+def place(b, s, px, lots, prevent, post_only):
+    """Put the agent's order in slot s (even: bid, odd: ask; the slot must be free): trade what crosses, rest the rest.
+
+    `post_only` 1: an order that would trade slides to the best price that does not.
+    """
+    h = b.head
+    side = 1 - 2 * (s & 1)
+    if lots <= 0:
+        return
+    if side_lots(b, -side) > 0:
+        best = h[ASK - (s & 1)]
+        if post_only:
+            px = min(px, best - 1) if side > 0 else max(px, best + 1)
+        elif (px - best) * side >= 0:
+            lots -= sweep(b, side, px, lots, s >> 1, prevent)
+            if lots <= 0:
+                return
+    w = b.qty.shape[0]
+    if px < h[LOW] or px >= h[LOW] + w:
+        h[ADDED] += lots
+        h[DROPPED] += lots
+        return
+    b.px[s] = np.int32(px)
+    b.ahead[s] = b.qty[px & (w - 1)]
+    rest_lots(b, side, px, lots, s >> 1)
+    b.rest[s] = np.int32(lots)
+    h[MASK] |= np.int64(1) << (px & 63)
+
+
+@kernel()
+def quote(b, agent, bid_px, bid_lots, ask_px, ask_lots, prevent, post_only):
+    """Replace both quotes of an agent. The same price with no more lots keeps its place; anything else queues anew."""
+    for k in range(2):
+        s = 2 * agent + k
+        px = bid_px if k == 0 else ask_px
+        lots = bid_lots if k == 0 else ask_lots
+        if b.rest[s] > 0:
+            reduce_order(b, s, lots if b.px[s] == px and lots <= b.rest[s] else 0)
+    for k in range(2):
+        s = 2 * agent + k
+        if b.rest[s] == 0:
+            place(b, s, bid_px if k == 0 else ask_px, bid_lots if k == 0 else ask_lots, prevent, post_only)
+
+
+@kernel()
+def market(b, agent, signed, prevent):
+    """A market order of an agent: + buys. What finds no counterpart is not kept. Returns lots filled."""
+    side = 1 if signed > 0 else -1
+    far = b.head[LOW] + (b.qty.shape[0] if side > 0 else -1)
+    filled = sweep(b, side, far, abs(signed), agent, prevent)
+    b.head[UNFILLED] += abs(signed) - filled
+    return filled
+
+
+@kernel()
+def limit(b, side, px, lots):
+    """A limit order of the noise traders or of the tape: trade what crosses, rest the rest."""
+    h = b.head
+    k = (1 - side) >> 1
+    if side_lots(b, -side) > 0 and (px - h[ASK - k]) * side >= 0:
+        lots -= sweep(b, side, px, lots, NOBODY, 0)
+    if lots > 0:
+        rest_lots(b, side, px, lots, NOBODY)
+
+
+@kernel()
+def set_noise(b, side, px, lots):
+    """Make the lots at px that no agent owns equal `lots`: a recorded level comes into view or leaves it.
+
+    New lots count as ahead of every agent's order there (they may well have been: the cautious reading).
+    """
+    if not holds(b, side, px):
+        # Outside the window, or an agent's order of the other side stands there.
+        b.head[CLIPPED] += lots
+        return
+    change = lots - noise_at(b, px)
+    if change < 0:
+        cancel_noise(b, px, -change, 0)
+    elif change > 0:
+        if marked(b, px):
+            for s in range(b.px.shape[0]):
+                if b.rest[s] > 0 and b.px[s] == px:
+                    b.ahead[s] += np.int32(change)
+        rest_lots(b, side, px, change, NOBODY)
+
+
+@kernel()
+def clear(b, bid, ask):
+    """Empty the book and its counters, centre the window between the given prices (bid < ask)."""
+    b.qty[:] = 0
+    b.rest[:] = 0
+    b.head[:] = 0
+    b.account[:] = 0
+    b.head[BID] = bid
+    b.head[ASK] = ask
+    b.head[LOW] = ((bid + ask) >> 1) - b.qty.shape[0] // 2

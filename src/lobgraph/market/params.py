@@ -1,0 +1,134 @@
+"""Configuration -> Params: every constant of a run as arrays the kernels can read."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.linalg import expm
+
+from ..config import ROLES, Config
+from .state import Params
+
+ONE = 65536.0
+
+
+def _cumulative32(p: np.ndarray) -> np.ndarray:
+    """Cumulative probabilities along the last axis in 1/2^32, int64."""
+    return np.round(np.cumsum(p, axis=-1) * 2.0**32).astype(np.int64)
+
+
+def _table(columns: list, dtype: type) -> np.ndarray:
+    """Columns (in the order of their codes in state.py) to a contiguous table, one row a book or agent."""
+    return np.ascontiguousarray(np.array(columns, dtype=np.float64).T.astype(dtype).reshape(-1, len(columns)))
+
+
+def _square_root(correlation: np.ndarray) -> np.ndarray:
+    """Lower-triangular square root of a positive semidefinite matrix (QR of the symmetric root: it may be singular)."""
+    values, vectors = np.linalg.eigh(correlation)
+    r = np.linalg.qr((vectors * np.sqrt(np.maximum(values, 0.0))).T, mode="r").T
+    return r * np.where(np.diag(r) < 0, -1.0, 1.0)
+
+
+def regime_chain(cfg: Config) -> tuple[np.ndarray, np.ndarray]:
+    """(R,) initial probabilities and (R, R) transition probabilities over one step, exp(rates * dt)."""
+    names = cfg.regimes.names
+    rates = np.zeros((len(names), len(names)))
+    for start, targets in cfg.regimes.switch_rates.items():
+        for end, rate in targets.items():
+            rates[names.index(start), names.index(end)] = rate
+    rates -= np.diag(rates.sum(axis=1))
+    start = np.array([cfg.regimes.initial.get(n, 0.0) for n in names])
+    return start / start.sum(), expm(rates * cfg.market.dt)
+
+
+def edge_weights(cfg: Config) -> np.ndarray:
+    """(A, A) float32 weights of the market graph, row: target, zero diagonal, not normalised (config graph.edges)."""
+    under = cfg.market.underlying_index
+    same = (under[:, None] == under[None, :]).astype(np.float64)
+    if cfg.graph.edges == "full":
+        w = np.ones_like(same)
+    elif cfg.graph.edges == "underlying":
+        w = same
+    else:
+        w = cfg.fundamentals.matrix(len(cfg.market.underlyings))[under[:, None], under[None, :]]
+    return (w * (1.0 - np.eye(len(under)))).astype(np.float32)
+
+
+def make_params(cfg: Config, seed: int, first_env: int = 0, replay_span: tuple[int, int] = (0, 0)) -> Params:
+    """All constants of a run. `replay_span`: earliest and latest start of an episode in ns, for replayed markets."""
+    m, fd, dt = cfg.market, cfg.fundamentals, cfg.market.dt
+    under, books = m.underlying_index, m.num_books
+    count = len(m.underlyings)
+    origin = np.array([m.prices[list(under).index(u)] for u in range(count)]) * ONE
+    start, chain = regime_chain(cfg)
+    vol = np.array([r.volatility for r in cfg.regimes.kinds.values()])[:, None]
+    sigma = vol * np.broadcast_to(np.asarray(fd.volatility, dtype=np.float64), (count,)) * np.sqrt(dt) * ONE
+    keep = np.exp(-fd.venue_reversion * dt)
+    venue = np.array([(under == u).sum() > 1 for u in under]) * fd.venue_deviation * ONE
+    agents = [(code, k, getattr(cfg.agents, role)) for code, role in enumerate(ROLES) if role in cfg.counts
+              for k in range(getattr(cfg.agents, role).count)]  # fmt: skip
+    taker = cfg.agents.taker
+    wanted = [b in (taker.target_books or m.books) for b in m.books]
+    side = {"buy": 1, "sell": -1, "random": 0}[taker.target_side]
+
+    def of(name: str, default: float) -> np.ndarray:
+        return np.array([getattr(a, name, default) for _, _, a in agents], dtype=np.float64)
+
+    own_term = {0: "liquidity_reward", 1: "delay_penalty", 2: "unhedged_penalty"}
+    books_table = [
+        m.prices,
+        [f.initial_depth for f in cfg.flows],
+        [f.initial_spread for f in cfg.flows],
+        [min(len(f.limit_table()), m.window // 4) for f in cfg.flows],
+        [round(f.warmup * 1e9) for f in cfg.flows],
+        under,
+        np.round(venue * np.sqrt(1.0 - keep * keep)),
+        np.round(venue),
+    ]
+    agents_table = [
+        [code for code, _, _ in agents],
+        [k for _, k, _ in agents],
+        [a.risk.max_inventory for _, _, a in agents],
+        of("max_size", 1),
+        np.round(of("quote_spread", 1.0) * ONE),
+        of("post_only", 0),
+        [side] * len(agents),
+    ]
+    agents_float = [
+        of("latency", 0.0),
+        [a.risk.max_drawdown or np.inf for _, _, a in agents],
+        of("max_offset", 0.0),
+        of("presence_distance", 0.0),
+        of("threshold", 0.0),
+        of("inventory_penalty", 0.0),
+        [getattr(a, own_term[code]) for code, _, a in agents],
+    ]
+    return Params(
+        seed=np.uint64(seed),
+        first_env=first_env,
+        dt=float(dt),
+        replay=int(bool(cfg.replay.files)),
+        replay_from=replay_span[0],
+        replay_to=replay_span[1],
+        cancel_own=int(m.self_trade == "cancel_resting"),
+        episode_steps=cfg.env.episode_steps,
+        stagger=int(cfg.env.stagger),
+        revert=round((1.0 - np.exp(-fd.mean_reversion * dt)) * ONE),
+        jump_chance=round((1.0 - np.exp(-fd.jump_rate * dt)) * 2.0**32),
+        jump_size=round(fd.jump_size * ONE),
+        venue_keep=round(keep * ONE),
+        maker_rebate=float(m.maker_rebate),
+        taker_fee=float(m.taker_fee),
+        depth_levels=m.depth_levels,
+        show_regime=int(cfg.env.show_regime),
+        book=_table(books_table, np.int64),
+        agent=_table(agents_table, np.int64),
+        agent_float=_table(agents_float, np.float64),
+        target=np.array([[taker.target * (c == 1 and w) for w in wanted] for c, _, _ in agents], dtype=np.int64)
+        .reshape(-1, books),
+        chain=_cumulative32(np.vstack([chain, start])),
+        origin=np.round(origin).astype(np.int64),
+        mix=np.round(_square_root(fd.matrix(count)) * ONE).astype(np.int64),
+        sigma=np.round(sigma).astype(np.int64),
+        pairs=cfg.pairs,
+        pair_weight=edge_weights(cfg)[cfg.pairs[:, 0], cfg.pairs[:, 1]],
+    )

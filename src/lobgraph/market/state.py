@@ -1,0 +1,250 @@
+"""Every array of the market and the codes in them: parameters in, state changed in place, nothing hidden elsewhere.
+
+Dimensions: E environments, A books, W window ticks, G agents of all roles together, S order slots (2 G: slot 2g is
+agent g's bid, 2g + 1 its ask), R regimes, U underlyings, D distances, B entries of a size table. Prices are int ticks,
+quantities int lots, cash int tick-lots, the fundamental int in 1/65536 tick, so that sums are exact and CPU and GPU agree.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+# --- tape codes: what a recorded message does to the visible book ---
+TAPE_LIMIT = 0  # adds qty at px on `side`
+TAPE_CANCEL = 1  # removes qty at px on `side`
+TAPE_TRADE = 2  # an aggressive order consumes qty of `side`, from the best price to px
+TAPE_SET = 3  # the recorded quantity at px becomes qty: a level coming into view (qty > 0) or leaving it (0)
+TAPE_HIDDEN = 4  # a trade against hidden quantity: the visible book does not change
+TAPE_HALT = 5  # trading halted or resumed: the book does not change
+
+
+class Tape(NamedTuple):
+    """Recorded messages of A books one after another; book a owns messages `start[a]:start[a + 1]`, sorted by time.
+
+    Snapshot s of book a (row `snap_start[a] + s`) is the visible book before message `start[a] + s * every`.
+    """
+
+    time: np.ndarray  # (M,) int64 ns after midnight
+    kind: np.ndarray  # (M,) uint8 TAPE_*
+    side: np.ndarray  # (M,) int8 +1: the bid side's quantity changes, -1: the ask side's
+    px: np.ndarray  # (M,) int32 ticks
+    qty: np.ndarray  # (M,) int32 lots
+    start: np.ndarray  # (A + 1,) int64
+    snap_px: np.ndarray  # (S, 2, L) int32 ticks; [:, 0] bids, [:, 1] asks, best first
+    snap_qty: np.ndarray  # (S, 2, L) int32 lots; 0: no such level
+    snap_start: np.ndarray  # (A + 1,) int64
+    every: int  # messages between snapshots
+
+
+# --- header of a book: int64 columns of State.head ---
+BID = 0  # best bid, ticks; the last one seen while the side is empty
+ASK = 1  # best ask, likewise
+LOW = 2  # lowest price of the window; it spans LOW .. LOW + W - 1
+NOISE_BID = 3  # resting lots on the bid side that no agent owns
+NOISE_ASK = 4
+OWN_BID = 5  # resting lots on the bid side owned by agents
+OWN_ASK = 6
+MASK = 7  # bit (px & 63) is set wherever an agent's order may rest: the test that keeps noise fast
+ADDED = 8  # lots ever added; conservation: sum(qty) = ADDED - CANCELLED - TRADED - DROPPED
+CANCELLED = 9
+TRADED = 10
+DROPPED = 11  # lots lost at the window's edge
+CLIPPED = 12  # recorded lots that no longer fitted (an agent's trade had removed them)
+EVENTS = 13  # noise events or recorded messages so far
+TAPE_POS = 14  # next recorded message of this book
+OFI = 15  # order-flow imbalance in this step, lots: what came to the best bid less what left it, minus the ask's
+VOLUME = 16  # lots traded in this step
+SIGNED = 17  # bought less sold by aggressors in this step, lots
+UNFILLED = 18  # lots of market orders that found no counterpart
+HEAD = 19
+
+# --- account of an agent in a book: int64 columns of State.account; row G is the noise traders' ---
+INVENTORY = 0  # lots
+CASH = 1  # tick-lots
+PASSIVE_NOTIONAL = 2  # tick-lots traded by resting orders, the base of the rebate
+AGGRESSIVE_NOTIONAL = 3  # tick-lots traded by incoming orders, the base of the fee
+PASSIVE_BOUGHT = 4  # lots in this step
+PASSIVE_SOLD = 5
+AGGRESSIVE_BOUGHT = 6
+AGGRESSIVE_SOLD = 7
+CUT = 8  # lots of orders cut by the inventory limit, this episode
+ACCOUNT = 9
+
+# --- clock of an environment: int64 columns of State.clock ---
+EPISODE = 0
+STEP = 1  # decisions taken in this episode
+REGIME = 2
+START_NS = 3  # replay: time of the episode's start
+CLOCK = 4
+
+# --- message of an agent to a book in one step: int32 columns of State.message ---
+ACTION = 0  # ACT_*
+BID_PX = 1
+BID_QTY = 2
+ASK_PX = 3
+ASK_QTY = 4
+MARKET_QTY = 5  # signed lots, + buys
+MESSAGE = 6
+ACT_NONE = 0
+ACT_QUOTE = 1  # replace both resting quotes
+ACT_MARKET = 2
+
+# --- running features of a book: float64 columns of State.feature ---
+MID_PREV = 0  # mid at the last decision, ticks
+MID_START = 1  # mid at the episode's start
+MID_SLOW = 2  # exponential average of the mid
+VARIANCE = 3  # exponential average of squared one-step moves, ticks^2
+FEATURE = 4
+
+NOW, BEFORE, PEAK = 0, 1, 2
+ORDER_PX, ORDER_REST, ORDER_AHEAD, ORDER_SHIFT = 0, 1, 2, 3  # rows of State.order, see Book
+
+# --- constants of a book: int64 columns of Params.book ---
+INITIAL_PX = 0  # ticks
+INITIAL_DEPTH = 1  # lots a level
+INITIAL_SPREAD = 2  # ticks
+INITIAL_LEVELS = 3  # levels filled a side
+WARMUP_NS = 4  # flow run before the first decision
+UNDERLYING = 5
+VENUE_MOVE = 6  # deviation's move per step, 1/65536 tick; 0 for a book that is its underlying
+VENUE_STD = 7  # its stationary deviation
+BOOK_COLUMNS = 8
+
+# --- constants of an agent: int64 columns of Params.agent, float64 columns of Params.agent_float ---
+ROLE = 0  # MAKER, TAKER, ARBITRAGEUR
+SLOT = 1  # number within its role
+MAX_INVENTORY = 2  # lots per book
+MAX_SIZE = 3  # lots
+QUOTE_SPREAD = 4  # 1/65536 tick, unit of a maker's offsets
+POST_ONLY = 5
+TARGET_SIDE = 6  # +1 buy, -1 sell, 0 drawn at reset
+LATENCY = 0  # seconds
+MAX_DRAWDOWN = 1  # tick-lots; inf: no limit
+MAX_OFFSET = 2  # in quote_spread
+PRESENCE = 3  # ticks
+THRESHOLD = 4
+INVENTORY_PENALTY = 5
+OWN_WEIGHT = 6  # weight of the role's own reward term
+
+# --- columns of Flow.tilt and Flow.rate ---
+TILT, TILT_MAX, ALIAS_LEN, ACCEPT_LEN = 0, 1, 2, 3
+RATE_LIMIT, RATE_MARKET, RATE_CANCEL = 0, 1, 2
+
+MAKER, TAKER, ARBITRAGEUR = 0, 1, 2
+SIZE_LIMIT, SIZE_MARKET, SIZE_CANCEL = 0, 1, 2
+Q16 = 16  # fractional bits of fixed-point numbers
+
+
+class Book(NamedTuple):
+    """Views of one book's rows, what the functions of book.py take."""
+
+    qty: np.ndarray  # (W,) int32 lots at price p in slot p & (W - 1), agents' included
+    head: np.ndarray  # (HEAD,) int64
+    px: np.ndarray  # (S,) int32 ticks of the agents' resting orders
+    rest: np.ndarray  # (S,) int32 lots remaining; 0: no order
+    ahead: np.ndarray  # (S,) int32 lots before it at its level
+    shift: np.ndarray  # (S,) int32 work array of cancel_noise
+    account: np.ndarray  # (G + 1, ACCOUNT) int64
+
+
+class State(NamedTuple):
+    """All that changes in a step. Made by `make_state`; every array C-contiguous, modified in place by step.py."""
+
+    qty: np.ndarray  # (E, A, W) int32 lots
+    head: np.ndarray  # (E, A, HEAD) int64
+    order: np.ndarray  # (E, A, 4, S) int32 rows ORDER_*
+    account: np.ndarray  # (E, A, G + 1, ACCOUNT) int64
+    message: np.ndarray  # (E, A, G, MESSAGE) int32
+    arrival: np.ndarray  # (E, A, G) int64 work array: agents in order of arrival
+    feature: np.ndarray  # (E, A, FEATURE) float64
+    clock: np.ndarray  # (E, CLOCK) int64
+    fundamental: np.ndarray  # (E, U) int64, 1/65536 tick
+    deviation: np.ndarray  # (E, A) int64, 1/65536 tick: the venue's deviation from its underlying
+    target: np.ndarray  # (E, G, A) int64 signed lots to trade in this episode, + buys
+    equity: np.ndarray  # (E, G, 2) int64 half tick-lots before fees, columns NOW (at this decision) and BEFORE
+    money: np.ndarray  # (E, G, 3) float64 tick-lots: fees paid NOW and BEFORE, and PEAK, the highest equity after fees
+    active: np.ndarray  # (E, G, 2) uint8, columns NOW and BEFORE: whether the agent's episode goes on
+
+
+class Flow(NamedTuple):
+    """Tables of the noise flow, derived from the configuration by `flow.make_flow`. D, C: the longest book's table."""
+
+    rate: np.ndarray  # (R, A, 3) float64 per second: limit, market orders (both sides), cancel candidates per lot
+    widen: np.ndarray  # (R,) int64 ticks added to placement distances
+    alias: np.ndarray  # (A, D, 2) int64 Walker's alias table of distances: cut in 0..65536, alternative
+    accept: np.ndarray  # (A, C) int64, 0..65536: cancel rate at a distance over the largest; the last holds beyond
+    size: np.ndarray  # (A, 3, B) int32 lots by quantile, rows SIZE_*
+    tilt: np.ndarray  # (A, 4) int64: TILT (1/65536 of probability per tick of mispricing), TILT_MAX, table lengths
+    wait: np.ndarray  # (4096,) float32 quantile means of the unit exponential
+    normal: np.ndarray  # (4096,) int64 quantile means of the unit normal, 1/65536
+
+
+class Params(NamedTuple):
+    """All that does not change in a run, but for the tables of `Flow` and the messages of `Tape`."""
+
+    seed: np.uint64
+    first_env: int  # number of the first environment, so that a batch can be any slice of a larger one
+    dt: float  # seconds per decision
+    replay: int  # 1: messages of the tape stand where the noise flow stands
+    replay_from: int  # ns, earliest and latest start of an episode
+    replay_to: int
+    cancel_own: int  # 1: an agent's incoming order cancels its own resting one; 0: trades with it
+    episode_steps: int
+    stagger: int
+    revert: int  # fundamentals' pull per step towards the origin, 1/65536
+    jump_chance: int  # per step, 1/2^32
+    jump_size: int  # 1/65536 tick
+    venue_keep: int  # part of a venue's deviation left after a step, 1/65536
+    maker_rebate: float
+    taker_fee: float
+    depth_levels: int
+    show_regime: int
+    book: np.ndarray  # (A, BOOK_COLUMNS) int64
+    agent: np.ndarray  # (G, 7) int64
+    agent_float: np.ndarray  # (G, 7) float64
+    target: np.ndarray  # (G, A) int64 lots, unsigned
+    chain: np.ndarray  # (R + 1, R) int64 cumulative probabilities, 1/2^32; row: from; the last row: at reset
+    origin: np.ndarray  # (U,) int64 the fundamentals' start, 1/65536 tick
+    mix: np.ndarray  # (U, U) int64 square root of the correlation matrix, 1/65536
+    sigma: np.ndarray  # (R, U) int64 fundamental's move per step, 1/65536 tick
+    pairs: np.ndarray  # (P, 2) int64
+    pair_weight: np.ndarray  # (P,) float32 edge weight of the pair
+
+
+def make_state(envs: int, books: int, window: int, agents: int, underlyings: int) -> State:
+    """Allocate the state of E environments, all zero; `step.reset` fills it."""
+    e, a, g = envs, books, agents
+    return State(
+        qty=np.zeros((e, a, window), np.int32),
+        head=np.zeros((e, a, HEAD), np.int64),
+        order=np.zeros((e, a, 4, 2 * g), np.int32),
+        account=np.zeros((e, a, g + 1, ACCOUNT), np.int64),
+        message=np.zeros((e, a, g, MESSAGE), np.int32),
+        arrival=np.zeros((e, a, g), np.int64),
+        feature=np.zeros((e, a, FEATURE), np.float64),
+        clock=np.zeros((e, CLOCK), np.int64),
+        fundamental=np.zeros((e, underlyings), np.int64),
+        deviation=np.zeros((e, a), np.int64),
+        target=np.zeros((e, g, a), np.int64),
+        equity=np.zeros((e, g, 2), np.int64),
+        money=np.zeros((e, g, 3), np.float64),
+        active=np.zeros((e, g, 2), np.uint8),
+    )
+
+
+def empty_tape(books: int) -> Tape:
+    """The tape of a market that is not replayed."""
+    return Tape(
+        time=np.zeros(0, np.int64),
+        kind=np.zeros(0, np.uint8),
+        side=np.zeros(0, np.int8),
+        px=np.zeros(0, np.int32),
+        qty=np.zeros(0, np.int32),
+        start=np.zeros(books + 1, np.int64),
+        snap_px=np.zeros((0, 2, 1), np.int32),
+        snap_qty=np.zeros((0, 2, 1), np.int32),
+        snap_start=np.zeros(books + 1, np.int64),
+        every=1,
+    )

@@ -1,0 +1,306 @@
+"""One decision interval of one book, and the reset: the only place that strings flow, tape, agents and ledger together.
+
+In: State with the agents' messages, Params, Flow, Tape. Out: State, changed in place. Each (environment, book) is
+independent of every other within a step; regimes and fundamentals move once per environment before.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .book import NOBODY, clear, market, quote, recentre, reduce_order, remark, rest_lots
+from .flow import move_fundamentals, move_regime, run_flow, total_rate, unit_normal, wait
+from .jit import inlined, kernel
+from .ledger import equity_of, fees_of
+from .rng import ARRIVAL, FLOW, REPLAY, STAGGER, TARGET, U64, VENUE, WARMUP, below, draw, stream
+from .state import (
+    ACT_MARKET,
+    ACT_QUOTE,
+    ACTION,
+    ASK,
+    ASK_PX,
+    ASK_QTY,
+    BEFORE,
+    BID,
+    BID_PX,
+    BID_QTY,
+    CUT,
+    EPISODE,
+    EVENTS,
+    INITIAL_DEPTH,
+    INITIAL_LEVELS,
+    INITIAL_PX,
+    INITIAL_SPREAD,
+    INVENTORY,
+    LATENCY,
+    MARKET_QTY,
+    MAX_DRAWDOWN,
+    MAX_INVENTORY,
+    MID_PREV,
+    MID_SLOW,
+    MID_START,
+    NOW,
+    OFI,
+    ORDER_AHEAD,
+    ORDER_PX,
+    ORDER_REST,
+    ORDER_SHIFT,
+    PASSIVE_BOUGHT,
+    PEAK,
+    POST_ONLY,
+    Q16,
+    REGIME,
+    SIGNED,
+    START_NS,
+    STEP,
+    TARGET_SIDE,
+    UNDERLYING,
+    VARIANCE,
+    VENUE_STD,
+    VOLUME,
+    WARMUP_NS,
+    Book,
+)
+from .tape import load_tape, run_tape
+
+NS = 1_000_000_000
+
+
+@kernel()
+def book_of(state, env, a):
+    """Views of one book's rows."""
+    return Book(
+        state.qty[env, a],
+        state.head[env, a],
+        state.order[env, a, ORDER_PX],
+        state.order[env, a, ORDER_REST],
+        state.order[env, a, ORDER_AHEAD],
+        state.order[env, a, ORDER_SHIFT],
+        state.account[env, a],
+    )
+
+
+@inlined()
+def fundamental_of(p, state, env, a):
+    """The book's own fundamental: its underlying's plus its venue's deviation, 1/65536 tick.
+
+    Venues may start at different prices: the difference of initial prices is kept.
+    """
+    u = p.book[a, UNDERLYING]
+    shift = (p.book[a, INITIAL_PX] << Q16) - p.origin[u]
+    return state.fundamental[env, u] + state.deviation[env, a] + shift
+
+
+@kernel()
+def order_arrivals(p, state, env, a):
+    """Fill `state.arrival[env, a]` with the agents in order of arrival: by latency, at equal latency in random order."""
+    arrival = state.arrival[env, a]
+    count = arrival.shape[0]
+    clock = state.clock[env]
+    key = stream(p.seed, p.first_env + env, a, clock[EPISODE], clock[STEP], ARRIVAL)
+    for g in range(count):
+        arrival[g] = g
+    for g in range(count - 1, 0, -1):  # Fisher-Yates, then a stable insertion sort by latency
+        other = below(draw(key, g) >> U64(32), g + 1)
+        arrival[g], arrival[other] = arrival[other], arrival[g]
+    for i in range(1, count):
+        g = arrival[i]
+        j = i
+        while j > 0 and p.agent_float[arrival[j - 1], LATENCY] > p.agent_float[g, LATENCY]:
+            arrival[j] = arrival[j - 1]
+            j -= 1
+        arrival[j] = g
+
+
+@kernel()
+def act(p, b, message, g):
+    """Carry out one agent's message on a book, cut to its inventory limit."""
+    kind = message[ACTION]
+    if kind == 0:
+        return
+    inventory = b.account[g, INVENTORY]
+    room_up = p.agent[g, MAX_INVENTORY] - inventory
+    room_down = p.agent[g, MAX_INVENTORY] + inventory
+    if kind == ACT_QUOTE:
+        bid = min(np.int64(message[BID_QTY]), room_up)
+        ask = min(np.int64(message[ASK_QTY]), room_down)
+        b.account[g, CUT] += message[BID_QTY] - bid + message[ASK_QTY] - ask
+        quote(b, g, np.int64(message[BID_PX]), bid, np.int64(message[ASK_PX]), ask, p.cancel_own, p.agent[g, POST_ONLY])
+    elif kind == ACT_MARKET:
+        wanted = np.int64(message[MARKET_QTY])
+        room = room_up - b.rest[2 * g] if wanted > 0 else room_down - b.rest[2 * g + 1]
+        lots = min(abs(wanted), max(room, 0))
+        b.account[g, CUT] += abs(wanted) - lots
+        if lots > 0:
+            market(b, g, lots if wanted > 0 else -lots, p.cancel_own)
+
+
+@kernel()
+def step_book(p, f, tape, state, env, a):
+    """One decision interval of book a: noise (or tape) and the agents' messages in order of arrival."""
+    b = book_of(state, env, a)
+    h = b.head
+    clock = state.clock[env]
+    regime = clock[REGIME]
+    h[OFI] = 0
+    h[VOLUME] = 0
+    h[SIGNED] = 0
+    for g in range(b.account.shape[0]):
+        for column in range(PASSIVE_BOUGHT, PASSIVE_BOUGHT + 4):
+            b.account[g, column] = 0
+    remark(b)
+    agents = state.arrival.shape[2]
+    key = stream(p.seed, p.first_env + env, a, clock[EPISODE], clock[STEP], FLOW)
+    fundamental = fundamental_of(p, state, env, a)
+    index, due, rate, now = 0, 0.0, 0.0, 0.0
+    first = True
+    start_ns = clock[START_NS] + np.int64(clock[STEP] * p.dt * NS)
+    order_arrivals(p, state, env, a)
+    for i in range(agents + 1):
+        until = p.dt
+        if i < agents:
+            g = state.arrival[env, a, i]
+            if state.message[env, a, g, ACTION] == 0:
+                continue
+            until = p.agent_float[g, LATENCY]
+        if p.replay:
+            if i == agents:
+                run_tape(b, tape, a, key, clock[START_NS] + np.int64((clock[STEP] + 1) * p.dt * NS))
+            elif until > 0.0:
+                run_tape(b, tape, a, key, start_ns + np.int64(until * NS))
+        else:
+            if first:
+                index, due, rate = _first_event(b, f, regime, a, key)
+                first = False
+            index, due, rate = run_flow(b, f, regime, a, fundamental, key, index, now, due, rate, until)
+            now = until
+        if i < agents:
+            act(p, b, state.message[env, a, g], g)
+    recentre(b)
+
+
+@inlined()
+def _first_event(b, f, regime, a, key):
+    from_rate = total_rate(b, f, regime, a)
+    return 0, wait(f, draw(key, 1), from_rate), from_rate
+
+
+@kernel()
+def begin_step(p, f, state, env):
+    """Move the environment's regime and fundamentals for the step about to run (synthetic markets)."""
+    if p.replay == 0:
+        move_regime(p, state, env, 0)
+        move_fundamentals(p, f, state, env)
+
+
+@kernel()
+def end_step(p, state, env):
+    """Advance the clock; end the episodes of agents that broke their drawdown limit, liquidating what they hold.
+
+    Moves state.equity, money and active from NOW to BEFORE and sets their values after the step. Returns the number of agents still active.
+    """
+    state.clock[env, STEP] += 1
+    active = 0
+    for g in range(p.agent.shape[0]):
+        equity = equity_of(state.head, state.account, env, g)
+        fees = fees_of(state.account, env, g, p.taker_fee, p.maker_rebate)
+        net = 0.5 * equity - fees
+        money = state.money[env, g]
+        money[PEAK] = max(money[PEAK], net)
+        state.active[env, g, BEFORE] = state.active[env, g, NOW]
+        if state.active[env, g, NOW] and net < money[PEAK] - p.agent_float[g, MAX_DRAWDOWN]:
+            for a in range(state.head.shape[1]):
+                liquidate(p, book_of(state, env, a), g)
+            state.active[env, g, NOW] = 0
+            equity = equity_of(state.head, state.account, env, g)
+            fees = fees_of(state.account, env, g, p.taker_fee, p.maker_rebate)
+        state.equity[env, g, BEFORE] = state.equity[env, g, NOW]
+        state.equity[env, g, NOW] = equity
+        money[BEFORE] = money[NOW]
+        money[NOW] = fees
+        active += state.active[env, g, NOW]
+    return active
+
+
+@kernel()
+def liquidate(p, b, g):
+    """Cancel the agent's orders on a book and trade its inventory away at market."""
+    reduce_order(b, 2 * g, 0)
+    reduce_order(b, 2 * g + 1, 0)
+    inventory = b.account[g, INVENTORY]
+    if inventory != 0:
+        market(b, g, -inventory, p.cancel_own)
+
+
+# --- reset ---
+
+
+@kernel()
+def reset_env(p, f, tape, state, env):
+    """Start a new episode of one environment. The caller has set state.clock[env, EPISODE]; STEP becomes 0."""
+    clock = state.clock[env]
+    episode = clock[EPISODE]
+    clock[STEP] = 0
+    clock[REGIME] = 0
+    if p.replay:
+        key = stream(p.seed, p.first_env + env, 0, episode, 0, REPLAY)
+        span = p.replay_to - p.replay_from
+        clock[START_NS] = p.replay_from + np.int64((draw(key, 0) >> U64(1)) % U64(span + 1))
+    else:
+        move_regime(p, state, env, 1)
+        for u in range(p.origin.shape[0]):
+            state.fundamental[env, u] = p.origin[u]
+        key = stream(p.seed, p.first_env + env, 0, episode, -1, VENUE)
+        for a in range(state.deviation.shape[1]):
+            state.deviation[env, a] = (unit_normal(f, draw(key, a)) * p.book[a, VENUE_STD]) >> Q16
+    for a in range(state.head.shape[1]):
+        reset_book(p, f, tape, state, env, a)
+    for g in range(p.agent.shape[0]):
+        state.equity[env, g, NOW] = 0
+        state.money[env, g, NOW] = 0.0
+        state.money[env, g, PEAK] = 0.0
+        state.active[env, g, NOW] = 1
+        for a in range(state.head.shape[1]):
+            key = stream(p.seed, p.first_env + env, a, episode, g, TARGET)
+            side = p.agent[g, TARGET_SIDE]
+            if side == 0:
+                side = 1 if draw(key, 0) >> U64(63) else -1
+            state.target[env, g, a] = side * p.target[g, a]
+    if p.stagger and episode == 0:
+        key = stream(p.seed, p.first_env + env, 0, episode, 0, STAGGER)
+        clock[STEP] = below(draw(key, 0) >> U64(32), p.episode_steps)
+
+
+@kernel()
+def reset_book(p, f, tape, state, env, a):
+    """Make book a anew: from the tape at the episode's start, or filled evenly and warmed up with noise."""
+    b = book_of(state, env, a)
+    clock = state.clock[env]
+    if p.replay:
+        key = stream(p.seed, p.first_env + env, a, clock[EPISODE], 0, REPLAY)
+        load_tape(b, tape, a, key, clock[START_NS])
+    else:
+        fundamental = fundamental_of(p, state, env, a)
+        bid = (fundamental >> Q16) - p.book[a, INITIAL_SPREAD] // 2
+        ask = bid + p.book[a, INITIAL_SPREAD]
+        clear(b, bid, ask)
+        depth = p.book[a, INITIAL_DEPTH]
+        if depth > 0:
+            for level in range(p.book[a, INITIAL_LEVELS]):
+                rest_lots(b, 1, bid - level, depth, NOBODY)
+                rest_lots(b, -1, ask + level, depth, NOBODY)
+        key = stream(p.seed, p.first_env + env, a, clock[EPISODE], 0, WARMUP)
+        regime = clock[REGIME]
+        index, due, rate = _first_event(b, f, regime, a, key)
+        run_flow(b, f, regime, a, fundamental, key, index, 0.0, due, rate, p.book[a, WARMUP_NS] * 1e-9)
+    recentre(b)
+    b.head[OFI] = 0
+    b.head[VOLUME] = 0
+    b.head[SIGNED] = 0
+    b.head[EVENTS] = 0
+    mid = 0.5 * (b.head[BID] + b.head[ASK])
+    feature = state.feature[env, a]
+    feature[MID_PREV] = mid
+    feature[MID_START] = mid
+    feature[MID_SLOW] = mid
+    feature[VARIANCE] = 0.0

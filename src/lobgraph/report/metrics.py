@@ -1,0 +1,152 @@
+"""From rewards.csv to statistics: how episode rewards changed over training, with their spread over seeds.
+
+In: rewards tables, one row per update, role and agent (`Run.rewards`). Out: small tables, one row per group and role.
+A *group* holds runs that differ in their seed alone; its spread is the standard deviation over those runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+REQUIRED = ("update", "env_steps", "role", "agent", "episodes", "reward_mean")
+SHARE = 0.1  # of a run's updates that count as its start, and as its end
+
+
+class RewardsError(ValueError):
+    """A rewards table that cannot be read: names the file, the column and what was expected."""
+
+
+def read_rewards(path: str | Path) -> pd.DataFrame:
+    """Read a rewards.csv. Raises FileNotFoundError, or RewardsError naming what is missing."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(2, "no such rewards file", str(path))
+    try:
+        rewards = pd.read_csv(path)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise RewardsError(f"{path}: not a CSV table: {error}") from None
+    return check_rewards(rewards, str(path))
+
+
+def check_rewards(rewards: pd.DataFrame, source: str) -> pd.DataFrame:
+    """Return the table if it has the columns and numbers of a rewards table; else raise RewardsError."""
+    if missing := [c for c in REQUIRED if c not in rewards.columns]:
+        raise RewardsError(f"{source}: column {missing[0]!r} is missing; a rewards table has {', '.join(REQUIRED)}")
+    for column in ("update", "env_steps", "episodes", "reward_mean"):
+        if not pd.api.types.is_numeric_dtype(rewards[column]):
+            raise RewardsError(f"{source}: column {column!r} must hold numbers")
+    return rewards
+
+
+def curve(rewards: pd.DataFrame, role: str, column: str = "reward_mean") -> pd.Series:
+    """One run's curve: `column` averaged over the role's agents by episodes, indexed by env_steps.
+
+    Updates in which no episode ended have no value and are left out.
+    """
+    rows = rewards[(rewards["role"] == role) & (rewards["episodes"] > 0)].dropna(subset=[column])
+    weighted = rows.assign(value=rows[column] * rows["episodes"]).groupby("env_steps")[["value", "episodes"]].sum()
+    return (weighted["value"] / weighted["episodes"]).rename(column)
+
+
+def on_grid(curves: Sequence[pd.Series]) -> tuple[np.ndarray, np.ndarray]:
+    """Put curves with different env_steps on one grid: steps (n,), values (curves, n); NaN outside a curve's range."""
+    curves = [c for c in curves if len(c)]
+    if not curves:
+        return np.empty(0), np.empty((0, 0))
+    steps = np.unique(np.concatenate([c.index.to_numpy(dtype=float) for c in curves]))
+    rows = [
+        np.interp(steps, c.index.to_numpy(dtype=float), c.to_numpy(dtype=float), left=np.nan, right=np.nan)
+        for c in curves
+    ]
+    return steps, np.array(rows)
+
+
+class Change(NamedTuple):
+    """Mean episode reward of one role at the start and the end of one run."""
+
+    first: float
+    last: float
+
+
+def change(rewards: pd.DataFrame, role: str, share: float = SHARE) -> Change:
+    """Mean of the first and of the last `share` of updates with finished episodes (NaN if there are none)."""
+    values = curve(rewards, role).to_numpy()
+    if not len(values):
+        return Change(np.nan, np.nan)
+    n = max(1, round(share * len(values)))
+    return Change(float(values[:n].mean()), float(values[-n:].mean()))
+
+
+def roles_of(rewards: pd.DataFrame) -> list[str]:
+    """The roles in a rewards table, in order of appearance."""
+    return list(dict.fromkeys(rewards["role"]))
+
+
+def spread(values: np.ndarray) -> float:
+    """Standard deviation over seeds (ddof 1); NaN for fewer than two."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+
+
+def confidence(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """Student-t confidence interval of the mean of independent values; (NaN, NaN) for fewer than two."""
+    if len(values) < 2:
+        return float("nan"), float("nan")
+    half = stats.t.ppf(0.5 + level / 2, len(values) - 1) * spread(values) / np.sqrt(len(values))
+    return float(values.mean() - half), float(values.mean() + half)
+
+
+def summarize(groups: Mapping[str, Sequence[pd.DataFrame]], share: float = SHARE) -> pd.DataFrame:
+    """One row per group and role: reward at the start and the end, their gain and the spread over seeds.
+
+    Columns: group, role, runs, first, last, gain, spread (of `last` over runs), gain_low, gain_high (95 % interval of
+    the gain), learned ("yes" when the gain exceeds the spread of both ends, "?" with one run), inventory_max (lots,
+    largest over the last `share` of updates).
+    """
+    rows = []
+    for group, runs in groups.items():
+        for role in dict.fromkeys(r for run in runs for r in roles_of(run)):
+            of_role = [run for run in runs if role in roles_of(run)]
+            changes = np.array([change(run, role, share) for run in of_role])
+            changes = changes[np.isfinite(changes).all(axis=1)]
+            if not len(changes):
+                continue
+            first, last = changes[:, 0], changes[:, 1]
+            gain = last - first
+            low, high = confidence(gain)
+            noise = max(spread(first), spread(last)) if len(changes) > 1 else float("nan")
+            learned = "?" if np.isnan(noise) else "yes" if gain.mean() > noise else "no"
+            rows.append(
+                dict(group=group, role=role, runs=len(changes), first=first.mean(), last=last.mean(), gain=gain.mean(),
+                     spread=spread(last), gain_low=low, gain_high=high, learned=learned,
+                     inventory_max=max(_final_inventory(run, role, share) for run in of_role))
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _final_inventory(rewards: pd.DataFrame, role: str, share: float) -> float:
+    if "inventory_max" not in rewards:
+        return float("nan")
+    largest = rewards[rewards["role"] == role].groupby("update")["inventory_max"].max().dropna()
+    return float(largest.iloc[-max(1, round(share * len(largest))) :].max()) if len(largest) else float("nan")
+
+
+def paired(a: np.ndarray, b: np.ndarray) -> pd.Series:
+    """Paired comparison of values of the same seeds: mean of b - a, its 95 % t interval and two-sided p value.
+
+    a, b: (n,) one value per seed, in the same order. Raises ValueError when the lengths differ.
+    """
+    a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    if a.shape != b.shape or a.ndim != 1:
+        raise ValueError(f"paired values must be two vectors of one length, got shapes {a.shape} and {b.shape}")
+    difference = b - a
+    low, high = confidence(difference)
+    varies = len(difference) > 1 and np.ptp(difference) > 0
+    p = float(stats.ttest_1samp(difference, 0.0).pvalue) if varies else float("nan")
+    return pd.Series({"pairs": len(a), "mean_a": a.mean(), "mean_b": b.mean(), "difference": difference.mean(),
+                      "low": low, "high": high, "p": p})  # fmt: skip

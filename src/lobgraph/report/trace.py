@@ -1,0 +1,91 @@
+"""One episode written down step by step, for figures: prices, depth, quotes, fills, inventories.
+
+In: an environment and a function that maps its observations to actions. Out: one `Trace` per environment asked for.
+The environment resets itself within the step that ends an episode, so a trace's last row is the decision before that
+one; what the episode ended with is taken from the environment's own account and kept in `end_*`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from lobgraph.env.market_env import MarketEnv
+
+Act = Callable[[Any], Any]  # observations by role -> actions by role, as MarketEnv.step takes them
+
+# What a snapshot of the environment holds and a trace keeps, one row per step.
+FIELDS = ("best_bid", "best_ask", "mid", "fundamental", "bid_qty", "ask_qty", "regime", "quotes", "inventory",
+          "remaining", "fills_passive", "fills_aggressive", "book_px0", "book_qty")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Trace:
+    """T steps of one environment with A books and G agents; row t is the market at the end of step t."""
+
+    time: np.ndarray  # (T,) float seconds since the episode's start
+    best_bid: np.ndarray  # (T, A) int ticks
+    best_ask: np.ndarray  # (T, A) int ticks
+    mid: np.ndarray  # (T, A) float ticks
+    fundamental: np.ndarray  # (T, A) float ticks
+    bid_qty: np.ndarray  # (T, A, L) int lots at the L ticks from the best bid downwards
+    ask_qty: np.ndarray  # (T, A, L) int lots at the L ticks from the best ask upwards
+    regime: np.ndarray  # (T,) int index into `regimes`
+    quotes: np.ndarray  # (T, G, A, 2, 2) int: [..., 0 bid | 1 ask, 0 px | 1 qty]; qty 0 is no order
+    inventory: np.ndarray  # (T, G, A) int lots
+    remaining: np.ndarray  # (T, G, A) int lots still to trade, + to buy
+    fills_passive: np.ndarray  # (T, G, A) int lots filled at the agent's resting orders in the step, + bought
+    fills_aggressive: np.ndarray  # (T, G, A) int lots the agent took in the step, + bought
+    book_px0: np.ndarray  # (T, A) int ticks: price of book_qty[..., 0]
+    book_qty: np.ndarray  # (T, A, W) int lots at each price of the window, bids and asks
+    books: tuple[str, ...]
+    regimes: tuple[str, ...]
+    roles: tuple[str, ...]  # (G,) each agent's role
+    horizon: float  # seconds in a full episode
+    end_remaining: np.ndarray  # (G, A) int lots still to trade at the episode's end
+
+    def agents(self, role: str) -> list[int]:
+        """Indices of the role's agents among the G."""
+        return [g for g, r in enumerate(self.roles) if r == role]
+
+
+def record(env: MarketEnv, act: Act, seed: int = 0, envs: Sequence[int] | None = None) -> list[Trace]:
+    """Run one episode from `reset(seed)` and trace it in each environment of `envs` (None: all of them)."""
+    indices = range(env.num_envs) if envs is None else envs
+    rows: dict[int, list[dict[str, Any]]] = {e: [] for e in indices}
+    ends: dict[int, np.ndarray] = {}
+    observations = env.reset(seed=seed)
+    for _ in range(env.cfg.env.episode_steps):
+        observations, _, _, _, info = env.step(act(observations))
+        for e in rows.keys() - ends.keys():
+            if info["done"][e]:
+                ends[e] = _end_remaining(env, info["episodes"], e)
+            else:
+                rows[e].append({name: np.array(value) for name, value in env.snapshot(e).items() if name in FIELDS})
+        if len(ends) == len(rows):
+            break
+    return [_trace(env, rows[e], ends.get(e)) for e in indices if rows[e]]
+
+
+def _end_remaining(env: MarketEnv, episodes: dict[str, Any], e: int) -> np.ndarray:
+    """(G, A) lots left to trade by each agent at the end of environment e's episode."""
+    row = int(np.flatnonzero(np.asarray(episodes["env"]) == e)[0])
+    return np.concatenate([np.asarray(episodes["remaining"][role][row]) for role in env.specs])
+
+
+def _trace(env: MarketEnv, rows: list[dict[str, Any]], end: np.ndarray | None) -> Trace:
+    arrays = {name: np.stack([row[name] for row in rows]) for name in FIELDS}
+    dt = env.cfg.market.dt
+    return Trace(
+        time=dt * np.arange(1, len(rows) + 1),
+        **arrays,
+        books=tuple(env.cfg.market.books),
+        regimes=tuple(env.cfg.regimes.names),
+        roles=tuple(role for role, spec in env.specs.items() for _ in range(spec.count)),
+        horizon=dt * env.cfg.env.episode_steps,
+        end_remaining=arrays["remaining"][-1] if end is None else end,
+    )
