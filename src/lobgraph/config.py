@@ -142,8 +142,8 @@ class FlowConfig(Section):
     limit_size: SizeConfig = SizeConfig(mean=3.0)
     market_size: SizeConfig = SizeConfig(mean=4.0)
     cancel_size: SizeConfig = SizeConfig(mean=3.0)
-    tilt: NonNegative = 0.08  # P(buy) - 1/2 per tick of fundamental above the mid, market and limit orders
-    tilt_max: Annotated[Float, Field(ge=0, le=0.5)] = 0.3  # bound of that tilt
+    tilt: NonNegative = 0.04  # P(buy) - 1/2 per tick of fundamental above the mid, market and limit orders
+    tilt_max: Annotated[Float, Field(ge=0, le=0.5)] = 0.2  # bound of that tilt
     warmup: NonNegative = 20.0  # seconds of flow run at reset before the first decision
     initial_depth: Annotated[Int, Field(ge=0, le=1_000_000)] = 12  # lots at each level when a book is made
     initial_spread: Annotated[Int, Field(ge=1, le=1024)] = 2  # ticks when a book is made
@@ -183,7 +183,7 @@ class RegimeConfig(Section):
 class RegimesConfig(Section):
     kinds: dict[str, RegimeConfig] = {
         "normal": RegimeConfig(),
-        "stress": RegimeConfig(limit=0.6, market=1.6, cancel=1.5, volatility=3.0, widen=2),
+        "stress": RegimeConfig(limit=0.7, market=1.3, cancel=1.3, volatility=2.5, widen=2),
     }
     initial: dict[str, NonNegative] = {"normal": 0.8, "stress": 0.2}  # probabilities at reset
     switch_rates: dict[str, dict[str, NonNegative]] = {  # per second, from -> to
@@ -213,7 +213,7 @@ class RegimesConfig(Section):
 
 
 class FundamentalsConfig(Section):
-    volatility: PerBook = 0.25  # ticks per sqrt(second), one for all underlyings or one each
+    volatility: PerBook = 0.4  # ticks per sqrt(second), one for all underlyings or one each
     correlation: list[list[Float]] | Float = 0.5  # matrix over underlyings, or one value for all pairs
     mean_reversion: NonNegative = 0.0  # per second, towards the initial price
     jump_rate: NonNegative = 0.0  # jumps per second and underlying

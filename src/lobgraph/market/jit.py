@@ -10,4 +10,5 @@ from functools import partial
 from numba import njit
 
 kernel = partial(njit, cache=True, _nrt=False, error_model="numpy")  # @kernel(): a function on the hot path
+pasted = partial(njit, inline="always")  # for what returns arrays: a kernel cannot hand their ownership to its caller
 inlined = partial(njit, cache=True, _nrt=False, error_model="numpy", forceinline=True)

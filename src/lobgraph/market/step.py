@@ -10,7 +10,7 @@ import numpy as np
 
 from .book import NOBODY, clear, market, quote, recentre, reduce_order, remark, rest_lots
 from .flow import move_fundamentals, move_regime, run_flow, total_rate, unit_normal, wait
-from .jit import inlined, kernel
+from .jit import inlined, kernel, pasted
 from .ledger import equity_of, fees_of
 from .rng import ARRIVAL, FLOW, REPLAY, STAGGER, TARGET, U64, VENUE, WARMUP, below, draw, stream
 from .state import (
@@ -66,7 +66,7 @@ from .tape import load_tape, run_tape
 NS = 1_000_000_000
 
 
-@kernel()
+@pasted()
 def book_of(state, env, a):
     """Views of one book's rows."""
     return Book(

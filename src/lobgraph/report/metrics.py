@@ -8,13 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 REQUIRED = ("update", "env_steps", "role", "agent", "episodes", "reward_mean")
+SUMMARY = (
+    "group",
+    "role",
+    "runs",
+    "first",
+    "last",
+    "gain",
+    "spread",
+    "gain_low",
+    "gain_high",
+    "learned",
+    "inventory_max",
+)
 SHARE = 0.1  # of a run's updates that count as its start, and as its end
 
 
@@ -37,34 +50,56 @@ def read_rewards(path: str | Path) -> pd.DataFrame:
 def check_rewards(rewards: pd.DataFrame, source: str) -> pd.DataFrame:
     """Return the table if it has the columns and numbers of a rewards table; else raise RewardsError."""
     if missing := [c for c in REQUIRED if c not in rewards.columns]:
-        raise RewardsError(f"{source}: column {missing[0]!r} is missing; a rewards table has {', '.join(REQUIRED)}")
+        raise RewardsError(
+            f"{source}: column {missing[0]!r} is missing; a rewards table has {', '.join(REQUIRED)}"
+        )
     for column in ("update", "env_steps", "episodes", "reward_mean"):
-        if not pd.api.types.is_numeric_dtype(rewards[column]):
+        if len(rewards) and not pd.api.types.is_numeric_dtype(rewards[column]):
             raise RewardsError(f"{source}: column {column!r} must hold numbers")
     return rewards
 
 
-def curve(rewards: pd.DataFrame, role: str, column: str = "reward_mean") -> pd.Series:
-    """One run's curve: `column` averaged over the role's agents by episodes, indexed by env_steps.
+class Curve(NamedTuple):
+    """One line of a figure: values over environment steps, without the updates that have no value."""
 
-    Updates in which no episode ended have no value and are left out.
-    """
-    rows = rewards[(rewards["role"] == role) & (rewards["episodes"] > 0)].dropna(subset=[column])
-    weighted = rows.assign(value=rows[column] * rows["episodes"]).groupby("env_steps")[["value", "episodes"]].sum()
-    return (weighted["value"] / weighted["episodes"]).rename(column)
+    steps: np.ndarray  # (n,) float64, rising
+    values: np.ndarray  # (n,) float64
 
 
-def on_grid(curves: Sequence[pd.Series]) -> tuple[np.ndarray, np.ndarray]:
-    """Put curves with different env_steps on one grid: steps (n,), values (curves, n); NaN outside a curve's range."""
-    curves = [c for c in curves if len(c)]
+def curve(rewards: pd.DataFrame, role: str, column: str = "reward_mean", agent: Any = None) -> Curve:
+    """One run's curve: `column` averaged over the role's agents (or of one agent), weighted by episodes."""
+    weight = rewards["episodes"].to_numpy(dtype=float)
+    values = rewards[column].to_numpy(dtype=float)
+    chosen = (rewards["role"].to_numpy() == role) & (weight > 0) & np.isfinite(values)
+    if agent is not None:
+        chosen &= rewards["agent"].to_numpy() == agent
+    steps, index = np.unique(rewards["env_steps"].to_numpy(dtype=float)[chosen], return_inverse=True)
+    total = np.bincount(index, weight[chosen], len(steps))
+    return Curve(steps, np.bincount(index, weight[chosen] * values[chosen], len(steps)) / total)
+
+
+def peaks(rewards: pd.DataFrame, role: str, column: str = "inventory_max") -> Curve:
+    """One run's curve of the largest `column` over the role's agents."""
+    if column not in rewards:
+        return Curve(np.empty(0), np.empty(0))
+    values = rewards[column].to_numpy(dtype=float)
+    weight = rewards["episodes"].to_numpy(dtype=float)
+    chosen = (rewards["role"].to_numpy() == role) & (weight > 0) & np.isfinite(values)
+    steps, index = np.unique(rewards["env_steps"].to_numpy(dtype=float)[chosen], return_inverse=True)
+    largest = np.full(len(steps), -np.inf)
+    np.maximum.at(largest, index, values[chosen])
+    return Curve(steps, largest)
+
+
+def on_grid(curves: Sequence[Curve]) -> Curve:
+    """Put curves with different steps on one grid: steps (n,), values (curves, n); NaN outside a curve's range."""
+    curves = [c for c in curves if len(c.steps)]
     if not curves:
-        return np.empty(0), np.empty((0, 0))
-    steps = np.unique(np.concatenate([c.index.to_numpy(dtype=float) for c in curves]))
-    rows = [
-        np.interp(steps, c.index.to_numpy(dtype=float), c.to_numpy(dtype=float), left=np.nan, right=np.nan)
-        for c in curves
-    ]
-    return steps, np.array(rows)
+        return Curve(np.empty(0), np.empty((0, 0)))
+    steps = np.unique(np.concatenate([c.steps for c in curves]))
+    return Curve(
+        steps, np.array([np.interp(steps, c.steps, c.values, left=np.nan, right=np.nan) for c in curves])
+    )
 
 
 class Change(NamedTuple):
@@ -76,7 +111,7 @@ class Change(NamedTuple):
 
 def change(rewards: pd.DataFrame, role: str, share: float = SHARE) -> Change:
     """Mean of the first and of the last `share` of updates with finished episodes (NaN if there are none)."""
-    values = curve(rewards, role).to_numpy()
+    values = curve(rewards, role).values
     if not len(values):
         return Change(np.nan, np.nan)
     n = max(1, round(share * len(values)))
@@ -121,19 +156,17 @@ def summarize(groups: Mapping[str, Sequence[pd.DataFrame]], share: float = SHARE
             low, high = confidence(gain)
             noise = max(spread(first), spread(last)) if len(changes) > 1 else float("nan")
             learned = "?" if np.isnan(noise) else "yes" if gain.mean() > noise else "no"
-            rows.append(
-                dict(group=group, role=role, runs=len(changes), first=first.mean(), last=last.mean(), gain=gain.mean(),
-                     spread=spread(last), gain_low=low, gain_high=high, learned=learned,
-                     inventory_max=max(_final_inventory(run, role, share) for run in of_role))
-            )  # fmt: skip
-    return pd.DataFrame(rows)
+            rows.append({
+                "group": group, "role": role, "runs": len(changes), "first": first.mean(), "last": last.mean(),
+                "gain": gain.mean(), "spread": spread(last), "gain_low": low, "gain_high": high, "learned": learned,
+                "inventory_max": max(_final_inventory(run, role, share) for run in of_role),
+            })  # fmt: skip
+    return pd.DataFrame(rows, columns=list(SUMMARY))
 
 
 def _final_inventory(rewards: pd.DataFrame, role: str, share: float) -> float:
-    if "inventory_max" not in rewards:
-        return float("nan")
-    largest = rewards[rewards["role"] == role].groupby("update")["inventory_max"].max().dropna()
-    return float(largest.iloc[-max(1, round(share * len(largest))) :].max()) if len(largest) else float("nan")
+    largest = peaks(rewards, role).values
+    return float(largest[-max(1, round(share * len(largest))) :].max()) if len(largest) else float("nan")
 
 
 def paired(a: np.ndarray, b: np.ndarray) -> pd.Series:
@@ -143,10 +176,15 @@ def paired(a: np.ndarray, b: np.ndarray) -> pd.Series:
     """
     a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     if a.shape != b.shape or a.ndim != 1:
-        raise ValueError(f"paired values must be two vectors of one length, got shapes {a.shape} and {b.shape}")
+        raise ValueError(
+            f"paired values must be two vectors of one length, got shapes {a.shape} and {b.shape}"
+        )
     difference = b - a
     low, high = confidence(difference)
     varies = len(difference) > 1 and np.ptp(difference) > 0
-    p = float(stats.ttest_1samp(difference, 0.0).pvalue) if varies else float("nan")
+    p = float("nan")
+    if varies:
+        t = difference.mean() / (spread(difference) / np.sqrt(len(difference)))
+        p = float(2.0 * stats.t.sf(abs(t), len(difference) - 1))
     return pd.Series({"pairs": len(a), "mean_a": a.mean(), "mean_b": b.mean(), "difference": difference.mean(),
                       "low": low, "high": high, "p": p})  # fmt: skip

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 Act = Callable[[Any], Any]  # observations by role -> actions by role, as MarketEnv.step takes them
 
-# What a snapshot of the environment holds and a trace keeps, one row per step.
+# What a trace keeps of the environment's snapshots, one row per step; whole books only of the first environment.
 FIELDS = ("best_bid", "best_ask", "mid", "fundamental", "bid_qty", "ask_qty", "regime", "quotes", "inventory",
           "remaining", "fills_passive", "fills_aggressive", "book_px0", "book_qty")  # fmt: skip
+MAX_STEPS = 2000  # of an episode, so that a trace stays a figure's worth
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,9 @@ class Trace:
     fills_passive: np.ndarray  # (T, G, A) int lots filled at the agent's resting orders in the step, + bought
     fills_aggressive: np.ndarray  # (T, G, A) int lots the agent took in the step, + bought
     book_px0: np.ndarray  # (T, A) int ticks: price of book_qty[..., 0]
-    book_qty: np.ndarray  # (T, A, W) int lots at each price of the window, bids and asks
+    book_qty: (
+        np.ndarray
+    )  # (T, A, W) int32 lots at each price of the window, bids and asks; W 0 where not kept
     books: tuple[str, ...]
     regimes: tuple[str, ...]
     roles: tuple[str, ...]  # (G,) each agent's role
@@ -55,20 +58,26 @@ class Trace:
 
 def record(env: MarketEnv, act: Act, seed: int = 0, envs: Sequence[int] | None = None) -> list[Trace]:
     """Run one episode from `reset(seed)` and trace it in each environment of `envs` (None: all of them)."""
-    indices = range(env.num_envs) if envs is None else envs
-    rows: dict[int, list[dict[str, Any]]] = {e: [] for e in indices}
+    indices = list(range(env.num_envs) if envs is None else envs)
+    rows: dict[int, list[dict[str, np.ndarray]]] = {e: [] for e in indices}
     ends: dict[int, np.ndarray] = {}
     observations = env.reset(seed=seed)
-    for _ in range(env.cfg.env.episode_steps):
+    for _ in range(min(env.cfg.env.episode_steps, MAX_STEPS)):
         observations, _, _, _, info = env.step(act(observations))
         for e in rows.keys() - ends.keys():
             if info["done"][e]:
                 ends[e] = _end_remaining(env, info["episodes"], e)
             else:
-                rows[e].append({name: np.array(value) for name, value in env.snapshot(e).items() if name in FIELDS})
+                rows[e].append(_row(env.snapshot(e), whole_book=e == indices[0]))
         if len(ends) == len(rows):
             break
     return [_trace(env, rows[e], ends.get(e)) for e in indices if rows[e]]
+
+
+def _row(snapshot: dict[str, Any], whole_book: bool) -> dict[str, np.ndarray]:
+    row = {name: np.array(snapshot[name]) for name in FIELDS}
+    row["book_qty"] = row["book_qty"].astype(np.int32)[:, : None if whole_book else 0]
+    return row
 
 
 def _end_remaining(env: MarketEnv, episodes: dict[str, Any], e: int) -> np.ndarray:
@@ -77,7 +86,7 @@ def _end_remaining(env: MarketEnv, episodes: dict[str, Any], e: int) -> np.ndarr
     return np.concatenate([np.asarray(episodes["remaining"][role][row]) for role in env.specs])
 
 
-def _trace(env: MarketEnv, rows: list[dict[str, Any]], end: np.ndarray | None) -> Trace:
+def _trace(env: MarketEnv, rows: list[dict[str, np.ndarray]], end: np.ndarray | None) -> Trace:
     arrays = {name: np.stack([row[name] for row in rows]) for name in FIELDS}
     dt = env.cfg.market.dt
     return Trace(

@@ -1,0 +1,29 @@
+"""lobgraph: liquidity in many limit order books at once, studied with multi-agent reinforcement learning."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .config import Config, ConfigError, load_config
+    from .env.market_env import MarketEnv
+    from .rl.evaluate import evaluate
+    from .rl.train import train
+
+__version__ = "0.1.0"
+__all__ = ["Config", "ConfigError", "MarketEnv", "evaluate", "load_config", "train"]
+
+# Loaded on first use: importing torch and numba takes seconds, `lobgraph --help` must not.
+_HOMES = {
+    "Config": ".config",
+    "ConfigError": ".config",
+    "load_config": ".config",
+    "MarketEnv": ".env.market_env",
+    "evaluate": ".rl.evaluate",
+    "train": ".rl.train",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name], __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,5 @@
+"""`python -m lobgraph` is the command `lobgraph`."""
+
+from .cli import main
+
+main()

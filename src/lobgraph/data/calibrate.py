@@ -1,0 +1,211 @@
+"""Recorded days -> a scenario: the flow, regimes and fundamentals of a market like them, as YAML that `train` accepts.
+
+Measured: rates by distance, sizes, market orders, regimes, correlations, volatility, prices. Refined by simulation (see
+`refine`): few multipliers of these, so that spread, depth at best, cancels and volatility come out as measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from ..config import Config, make_config
+from .facts import Day, Facts, correlation, measure
+from .load import clock, read_all
+from .recording import DataError
+from .refine import KNOBS, apply, as_multipliers, refine
+from .regimes import measure_regimes
+from .simulate import Simulated, simulate
+from .tables import Tables, measure_tables
+
+TILT = 0.3  # probability of buying rises by this when the fundamental is one mean spread above the mid
+MIN_SAMPLES = 100  # returns a correlation needs
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A scenario and how it compares with the data. Sequences have one entry per book."""
+
+    config: dict[str, Any]  # for make_config, or write_config
+    facts: list[Facts]  # measured
+    cancels: list[float]  # measured cancels per second (net ones from snapshots)
+    limits: list[float]  # measured limit orders per second, likewise
+    raw: list[Simulated]  # the market of the measured tables
+    refined: list[Simulated]  # the market of `config`, on other random numbers than it was fitted on
+    multipliers: list[dict[str, float]]  # what refinement changed, see `refine`
+    notes: list[str] = field(default_factory=list)
+
+    def table(self) -> pd.DataFrame:
+        """Data, market of the raw tables and market of the scenario: one row per book and figure."""
+        rows = []
+        for f, c, n, raw, fit in zip(self.facts, self.cancels, self.limits, self.raw, self.refined, strict=True):
+            figures = {
+                "spread [ticks]": (f.spread, raw.spread, fit.spread),
+                "depth at best [lots]": (f.depth_best, raw.depth_best, fit.depth_best),
+                "limit orders /s": (n, raw.limit_rate, fit.limit_rate),
+                "cancels /s": (c, raw.cancel_rate, fit.cancel_rate),
+                "market orders /s": (f.market_rate, raw.market_rate, fit.market_rate),
+            }
+            for h, v in f.volatility.items():
+                if h in fit.volatility:
+                    figures[f"volatility {h} s [ticks]"] = (v, raw.volatility[h], fit.volatility[h])
+            rows += [(f.name, key, *values, values[2] / values[0] if values[0] else np.nan) for key, values in figures.items()]
+        return pd.DataFrame(rows, columns=["book", "figure", "data", "raw tables", "calibrated", "ratio"])
+
+
+def calibrate(
+    paths: Sequence[str | Path] | str | Path, *, tick: int = 100, lot: int = 1, name: str = "calibrated",
+    window: float = 10.0, rounds: int = 10, seconds: float = 3000.0, seed: int = 0,
+    report: Callable[[str], None] | None = None,
+) -> Calibration:  # fmt: skip
+    """Calibrate a market to files of one or several assets (LOBSTER pairs or npz sets, also mixed).
+
+    `tick`, `lot`: as for the readers. `window`: seconds over which regimes are told apart. `rounds` of refinement (0:
+    measured tables as they are), each simulating `seconds` in 8 environments per multiplier. `report` is called with one
+    line of progress at a time. Raises DataError.
+    """
+    if rounds < 0 or not 60.0 <= seconds <= 1e6 or not window > 0:
+        raise DataError(f"rounds must be 0 or more, seconds 60 to 1e6, window above 0; got {rounds}, {seconds:g}, {window:g}")
+    say = report or (lambda line: None)
+    say("calibrate: reading")
+    days = read_all(paths, tick=tick, lot=lot)
+    say("calibrate: measuring")
+    facts, tables = [measure(d) for d in days], [measure_tables(d) for d in days]
+    regimes, said = measure_regimes(days, window)
+    corr, note = _correlation(days)
+    base = _base(name, facts, tables, regimes, corr)
+
+    def build(knobs: Sequence[dict[str, float]]) -> dict[str, Any]:
+        return _with_flows(base, facts, tables, knobs)
+
+    def config_of(knobs: Sequence[dict[str, float]]) -> Config:
+        return make_config(build(knobs))
+
+    ones = [as_multipliers(np.zeros(len(KNOBS))) for _ in days]
+    cancels = [t.cancel_events for t in tables]
+    knobs = ones
+    if rounds:
+        knobs = refine(config_of, facts, cancels, lambda cfg: simulate(cfg, seconds=seconds, seed=seed), rounds, say)
+    fresh = seed + 1_000_003
+    return Calibration(
+        config=build(knobs),
+        facts=facts,
+        cancels=cancels,
+        limits=[2.0 * float(t.limit_rates.sum()) for t in tables],
+        raw=simulate(config_of(ones), seconds=2 * seconds, seed=fresh),
+        refined=simulate(config_of(knobs), seconds=2 * seconds, seed=fresh),
+        multipliers=knobs,
+        notes=[said, note, *_notes(days, tables)],
+    )
+
+
+def write_config(calibration: Calibration, path: str | Path, force: bool = False) -> Path:
+    """Write the scenario with its table as a comment. Raises DataError where the file exists and `force` is not given."""
+    path = Path(path)
+    if path.exists() and not force:
+        raise DataError(f"{path}: exists already; choose another name, or force to replace it")
+    lines = ["Market calibrated to recorded order books by `lobgraph data calibrate`.", "", "Data, and simulated markets:"]
+    lines += calibration.table().round(3).to_string(index=False).split("\n")
+    lines += ["", "Measured, but for these multipliers fitted by simulation:"]
+    for f, knobs in zip(calibration.facts, calibration.multipliers, strict=True):
+        lines.append(f"  {f.name}: " + ", ".join(f"{k} {v:.3g}" for k, v in knobs.items()))
+    lines += ["", *calibration.notes]
+    make_config(calibration.config)  # never write what cannot be read
+    text = "".join(f"# {line}".rstrip() + "\n" for line in lines)
+    body = yaml.safe_dump(calibration.config, sort_keys=False, default_flow_style=None, width=120)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text + body, encoding="utf-8")
+    return path
+
+
+def _base(
+    name: str, facts: list[Facts], tables: list[Tables], regimes: dict[str, Any], corr: np.ndarray
+) -> dict[str, Any]:
+    """Everything of the scenario but flows and volatilities."""
+    lots = max(round(float(np.mean([t.limit_size[0] @ t.limit_size[1] for t in tables]))), 1)
+    spread = float(np.mean([f.spread for f in facts]))
+    maker = {
+        "count": 1,
+        "quote_spread": round(max(spread / 3.0, 1.0), 2),
+        "max_size": lots,
+        "presence_distance": round(max(2.0 * spread, 5.0), 1),
+        # Penalty and reward keep their weight against a profit that grows with lots and spread.
+        "inventory_penalty": float(f"{0.002 * (spread / 3.0) / (lots / 10.0):.3g}"),
+        "liquidity_reward": float(f"{0.05 * (spread / 3.0) * (lots / 10.0):.3g}"),
+        "risk": {"max_inventory": 20 * lots},
+    }
+    other = {"max_size": lots, "risk": {"max_inventory": 20 * lots}}
+    return {
+        "name": name,
+        "market": {"books": [f.name for f in facts], "initial_price": [round(f.price) for f in facts]},
+        "regimes": regimes,
+        "fundamentals": {"correlation": [[float(v) for v in row] for row in corr]},
+        "agents": {"maker": maker, "taker": {**other, "target": 10 * lots}, "arbitrageur": other},
+    }
+
+
+def _with_flows(
+    base: dict[str, Any], facts: list[Facts], tables: list[Tables], knobs: Sequence[dict[str, float]]
+) -> dict[str, Any]:
+    """The whole scenario for the given multipliers of each book."""
+    flows, volatility = {}, []
+    for f, t, k in zip(facts, tables, knobs, strict=True):
+        flows[f.name] = apply(t, k) | {
+            "tilt": float(f"{TILT / max(f.spread, 1.0):.4g}"),
+            "tilt_max": TILT,
+            "warmup": 60.0,
+            "initial_depth": max(round(t.resting), 1),
+            "initial_spread": int(min(max(round(f.spread), 1), 1024)),
+        }
+        longest = max(f.volatility) if f.volatility else 1
+        volatility.append(float(f"{f.volatility.get(longest, 0.0) / longest**0.5 * k['volatility']:.4g}"))
+    reach = max(len(flow["limit_rates"]) for flow in flows.values())
+    window = 1 << max(int(np.ceil(np.log2(4 * reach))), 9)
+    while window >= min(base["market"]["initial_price"]) and window > 2 * reach:
+        window //= 2
+    market = base["market"] | {"window": window}
+    return base | {"market": market, "flow_per_book": flows,
+                   "fundamentals": base["fundamentals"] | {"volatility": volatility}}  # fmt: skip
+
+
+def _correlation(days: list[Day]) -> tuple[np.ndarray, str]:
+    """Correlation of returns at the longest horizon with enough of them, made positive semidefinite."""
+    if len(days) == 1:
+        return np.eye(1), "one asset: no correlation"
+    shared = min(d.end for d in days) - max(d.start for d in days)
+    if len({d.date for d in days if d.date}) > 1 or shared <= 0:
+        return np.eye(len(days)), "files of different days or hours: assets are taken as uncorrelated"
+    horizon = next((h for h in (60, 10) if shared / 1e9 / h >= MIN_SAMPLES), 1)
+    if shared / 1e9 < 3 * horizon:
+        return np.eye(len(days)), "too short a window in common: assets are taken as uncorrelated"
+    return nearest_correlation(correlation(days, horizon)), f"correlation of {horizon} s mid returns"
+
+
+def nearest_correlation(c: np.ndarray, floor: float = 1e-4) -> np.ndarray:
+    """(A, A) a positive semidefinite matrix near c with ones on the diagonal (eigenvalues floored, then rescaled)."""
+    values, vectors = np.linalg.eigh((c + c.T) / 2.0)
+    if values.min() < floor:
+        c = (vectors * np.maximum(values, floor)) @ vectors.T
+        scale = 1.0 / np.sqrt(np.diag(c))
+        c = c * np.outer(scale, scale)
+    c = np.round((c + c.T) / 2.0, 6)
+    np.fill_diagonal(c, 1.0)
+    return c
+
+
+def _notes(days: list[Day], tables: list[Tables]) -> list[str]:
+    notes = []
+    for day, t in zip(days, tables, strict=True):
+        what = f"{day.name}: {day.date} {clock(day.start)}-{clock(day.end)}, {day.levels} levels"
+        if t.net:
+            what += "; snapshots: limit orders and cancels are net changes between two of them, fewer than were sent"
+        elif day.levels == 1:
+            what += "; only the best level is in the file: limit orders and cancels behind it are missing"
+        notes.append(what)
+    return notes

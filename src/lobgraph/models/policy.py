@@ -1,0 +1,307 @@
+"""All learned policies of a market: observations of every role in, actions, log-probabilities and values out.
+
+Layout inside: agent-major, nodes (G, N, M, F) with the M samples (environments, or time steps of them) innermost, so
+that every role's part is contiguous and one encoder pass serves all roles. What is shared: with `graph.shared` one
+encoder for all roles' actors and critics; without it one for each policy, still shared by its actor and critic.
+`ppo.sharing` says what a policy is: one per role, one per agent, or one for all roles (a trunk that knows the role).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple, Protocol, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..config import ROLES, Config, GraphConfig, PPOConfig
+from .distributions import LOG_STD_RANGE, Gaussian, to_physical
+from .encoder import MarketGraphEncoder, normalise_rows
+from .heads import NodeBody, NodeHead, PairHead, ValueHead
+from .normalise import Normaliser, RewardScaler
+
+
+class PolicyError(ValueError):
+    """A policy that does not fit the environment or the file it is asked to act on."""
+
+
+class ObservationLike(Protocol):
+    """What a role sees; see `lobgraph.env.observe.Observation`."""
+
+    @property
+    def nodes(self) -> Tensor: ...  # (E, K, N, F)
+    @property
+    def edges(self) -> Tensor: ...  # (E, K, P, Fe)
+    @property
+    def vector(self) -> Tensor: ...  # (E, K, V)
+
+
+@dataclass(frozen=True)
+class PolicySpec:
+    """What a policy needs to know of its role; kept in the checkpoint to check the market it is used on."""
+
+    role: str
+    count: int  # K agents at training
+    acts_on: str  # "node" or "pair"
+    action_names: tuple[str, ...]
+    low: tuple[float, ...]  # physical bounds of the actions
+    high: tuple[float, ...]
+    node_features: tuple[str, ...]
+    edge_features: tuple[str, ...]
+    vector_features: tuple[str, ...]
+
+    @classmethod
+    def of(cls, spec: Any) -> Self:
+        """From an environment's RoleSpec, or from a mapping read from JSON."""
+        get = spec.__getitem__ if isinstance(spec, Mapping) else lambda name: getattr(spec, name)
+        names = ("action_names", "node_features", "edge_features", "vector_features")
+        return cls(
+            role=str(get("role")),
+            count=int(get("count")),
+            acts_on=str(get("acts_on")),
+            low=tuple(float(x) for x in np.asarray(get("low"))),
+            high=tuple(float(x) for x in np.asarray(get("high"))),
+            **{name: tuple(map(str, get(name))) for name in names},
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Output(NamedTuple):
+    """One role's policy and value on M samples."""
+
+    policy: Gaussian  # mean (K, I, M, D)
+    value: Tensor  # (K, M), in units of the scaled reward
+
+
+class PolicySet(nn.Module):
+    """Policies by role. `attach(env)` tells it the market's graph; the same policies can be attached to another size.
+
+    The first parameters are a function of `seed` alone; torch's global generator is left as it was.
+    """
+
+    def __init__(self, specs: Mapping[str, Any], graph: GraphConfig, ppo: PPOConfig, seed: int = 0) -> None:
+        super().__init__()
+        self.specs = {role: PolicySpec.of(spec) for role, spec in specs.items()}
+        if not self.specs:
+            raise PolicyError("a PolicySet needs at least one role")
+        self.graph, self.ppo = graph, ppo
+        any_spec = next(iter(self.specs.values()))
+        sizes = [len(n) for n in (any_spec.node_features, any_spec.edge_features, any_spec.vector_features)]
+        self.node_norm, self.edge_norm, self.vector_norm = (Normaliser(n) for n in sizes)
+        self.reward_scale = nn.ModuleDict({role: RewardScaler() for role in self.specs})
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self._build(*sizes)
+        self.agents: dict[str, slice] = {}  # role -> rows of the G agents, in the order of `specs`
+        start = 0
+        for role, spec in self.specs.items():
+            self.agents[role] = slice(start, start + spec.count)
+            start += spec.count
+        self.weights = torch.zeros(0, 0)  # (N, N) adjacency with normalised rows, set by attach
+        self.pairs = torch.zeros(0, 2, dtype=torch.int64)  # (P, 2)
+
+    def _build(self, nodes: int, edges: int, vector: int) -> None:
+        h, all_roles = self.graph.hidden, self.ppo.sharing == "all"
+        if all_roles:
+            vector += len(ROLES)  # a one-hot of the role
+        self.trunk = NodeBody(h, vector) if all_roles else None
+        self.actors, self.critics, self.encoders = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
+        self.log_std = nn.ParameterDict()  # (D,) each
+        start = float(np.clip(np.log(self.ppo.initial_std), *LOG_STD_RANGE))
+        for role, spec in self.specs.items():
+            dims = len(spec.action_names)
+            for key in self.keys(role):
+                head = (
+                    NodeHead(h, vector, dims) if spec.acts_on == "node" else PairHead(h, edges, vector, dims)
+                )
+                self.actors[key] = head
+                self.log_std[key] = nn.Parameter(torch.full((dims,), start))
+                if not all_roles:
+                    self.critics[key] = ValueHead(h, vector)
+                if not self.one_encoder:
+                    self.encoders[key] = self._encoder(nodes)
+            for name in ("low", "high"):
+                self.register_buffer(f"{role}_{name}", torch.tensor(getattr(spec, name)), persistent=False)
+        if all_roles:
+            self.critics["all"] = ValueHead(h, vector)
+        if self.one_encoder:
+            self.encoders["all"] = self._encoder(nodes)
+
+    def _encoder(self, features: int) -> MarketGraphEncoder:
+        return MarketGraphEncoder(features, self.graph.hidden, self.graph.layers, self.graph.encoder)
+
+    @property
+    def one_encoder(self) -> bool:
+        return self.graph.shared or self.ppo.sharing == "all"
+
+    def keys(self, role: str) -> list[str]:
+        """Names of the role's policies: one, or one per agent."""
+        if self.ppo.sharing == "agent":
+            return [f"{role}_{k}" for k in range(self.specs[role].count)]
+        return [role]
+
+    def scaler(self, role: str) -> RewardScaler:
+        scaler = self.reward_scale[role]
+        assert isinstance(scaler, RewardScaler)
+        return scaler
+
+    # --- the market they act on ---
+
+    def attach(self, env: Any, roles: Mapping[str, Any] | None = None) -> Self:
+        """Take the graph, the pairs and the number of agents from `env`; raise PolicyError if its features differ."""
+        specs = env.specs if roles is None else roles
+        start = 0
+        for role, spec in self.specs.items():
+            if role not in specs:
+                raise PolicyError(f"the policy acts for {role!r}, but the market has only {sorted(specs)}")
+            _check_fit(spec, PolicySpec.of(specs[role]), self.ppo.sharing)
+            count = int(specs[role].count)
+            self.agents[role] = slice(start, start + count)
+            start += count
+        self.weights, self.pairs = normalise_rows(env.adjacency.float()), env.pairs
+        return self
+
+    # --- agent-major core, used by training ---
+
+    def forward(self, nodes: Tensor, edges: Tensor, vector: Tensor) -> dict[str, Output]:
+        """nodes (G, N, M, F), edges (P, M, Fe), vector (G, M, V), all normalised, for the G agents of `agents`."""
+        if self.ppo.sharing == "all":
+            vector = torch.cat([vector, self._role_one_hot(vector)], -1)
+        embedded = self.encoders["all"](nodes, self.weights, True) if self.one_encoder else None
+        if self.trunk is not None:
+            pooled = self.critics["all"](embedded, vector)
+            embedded = self.trunk(embedded, vector)
+        else:
+            pooled = None
+        outputs = {}
+        for role, rows in self.agents.items():
+            means, values, log_stds = [], [], []
+            for key, part in self._parts(role, rows):
+                h = (
+                    self.encoders[key](nodes[part], self.weights, True)
+                    if embedded is None
+                    else embedded[part]
+                )
+                means.append(self.actors[key](h, edges, vector[part], self.pairs))
+                values.append(self.critics[key](h, vector[part]) if pooled is None else pooled[part])
+                log_stds.append(self.log_std[key].view(1, 1, 1, -1))
+            outputs[role] = Output(Gaussian(_cat(means), _cat(log_stds)), _cat(values))
+        return outputs
+
+    def _parts(self, role: str, rows: slice) -> list[tuple[str, slice]]:
+        if self.ppo.sharing != "agent":
+            return [(role, rows)]
+        count = rows.stop - rows.start
+        return [
+            (key, slice(rows.start + k, rows.start + k + 1)) for k, key in enumerate(self.keys(role)[:count])
+        ]
+
+    def _role_one_hot(self, vector: Tensor) -> Tensor:
+        """(G, M, len(ROLES)): expanded from one row per agent."""
+        one_hot = torch.zeros(vector.shape[0], len(ROLES))
+        for role, rows in self.agents.items():
+            one_hot[rows, ROLES.index(role)] = 1.0
+        return one_hot.unsqueeze(1).expand(-1, vector.shape[1], -1)
+
+    def normalise(self, nodes: Tensor, edges: Tensor, vector: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Apply the committed statistics over the last axis of each; unchanged without `ppo.norm_obs`."""
+        if not self.ppo.norm_obs:
+            return nodes, edges, vector
+        return self.node_norm(nodes), self.edge_norm(edges), self.vector_norm(vector)
+
+    def commit(self) -> None:
+        """Take the observation statistics gathered so far into use."""
+        for norm in (self.node_norm, self.edge_norm, self.vector_norm):
+            norm.commit()
+
+    def project(self) -> None:
+        """Put the log standard deviations back into their range; call after each optimiser step."""
+        with torch.no_grad():
+            for p in self.log_std.values():
+                p.clamp_(*LOG_STD_RANGE)
+
+    # --- by role, in the layout of the environment ---
+
+    def _outputs(self, obs: Mapping[str, ObservationLike]) -> dict[str, Output]:
+        missing = [role for role in self.specs if role not in obs]
+        if missing:
+            raise PolicyError(f"no observation for role {missing[0]!r}")
+        if not self.weights.shape[0]:
+            raise PolicyError("call attach(env) first: the policies do not know the market's graph")
+        parts = [obs[role] for role in self.specs]
+        nodes = torch.cat([o.nodes for o in parts], 1).permute(1, 2, 0, 3)
+        vector = torch.cat([o.vector for o in parts], 1).transpose(0, 1)
+        return self(*self.normalise(nodes, parts[0].edges[:, 0].transpose(0, 1), vector))
+
+    @torch.no_grad()
+    def act(
+        self,
+        obs: Mapping[str, ObservationLike],
+        deterministic: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> dict[str, Tensor]:
+        """Actions in physical units (E, K, I, D) for every role of this set; the mean action if `deterministic`."""
+        actions = {}
+        for role, out in self._outputs(obs).items():
+            raw = out.policy.mean if deterministic else out.policy.sample(generator)
+            actions[role] = self.physical(role, raw)
+        return actions
+
+    def physical(self, role: str, raw: Tensor) -> Tensor:
+        """Normalised agent-major (K, I, E, D) to physical (E, K, I, D), contiguous."""
+        low, high = self.get_buffer(f"{role}_low"), self.get_buffer(f"{role}_high")
+        return to_physical(raw.permute(2, 0, 1, 3), low, high).contiguous()
+
+    def evaluate_actions(
+        self, obs: Mapping[str, ObservationLike], raw: Mapping[str, Tensor]
+    ) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
+        """Per role (logprobs (E, K), entropy (), values (E, K)) of normalised, unclipped actions (E, K, I, D)."""
+        result = {}
+        for role, out in self._outputs(obs).items():
+            logprob = out.policy.log_prob(raw[role].permute(1, 2, 0, 3))
+            result[role] = (logprob.t(), out.policy.entropy(), out.value.t())
+        return result
+
+    @torch.no_grad()
+    def values(self, obs: Mapping[str, ObservationLike]) -> dict[str, Tensor]:
+        """Per role (E, K), in units of the scaled reward."""
+        return {role: out.value.t() for role, out in self._outputs(obs).items()}
+
+    def subset(self, role: str) -> PolicySet:
+        """A copy that holds one role's policy alone, with the encoder and the normalisers it needs."""
+        part = PolicySet({role: self.specs[role]}, self.graph, self.ppo)
+        own = part.state_dict()
+        part.load_state_dict({k: v for k, v in self.state_dict().items() if k in own})
+        part.weights, part.pairs = self.weights, self.pairs
+        part.agents[role] = slice(0, self.agents[role].stop - self.agents[role].start)
+        return part
+
+
+def _cat(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _check_fit(trained: PolicySpec, market: PolicySpec, sharing: str) -> None:
+    for name in ("acts_on", "action_names", "node_features", "edge_features", "vector_features"):
+        a, b = getattr(trained, name), getattr(market, name)
+        if a != b:
+            detail = f"{a!r}, the market has {b!r}"
+            if isinstance(a, tuple):
+                lost, new = sorted(set(a) - set(b)), sorted(set(b) - set(a))
+                detail = f"{len(a)} of them, the market has {len(b)} (missing {lost}, new {new}"
+                detail += ")" if lost or new else "; the order differs)"
+            raise PolicyError(f"{trained.role} policy: {name} differ: it was trained with {detail}")
+    if sharing == "agent" and market.count > trained.count:
+        raise PolicyError(
+            f"{trained.role} policy: trained with one policy for each of {trained.count} agents "
+            f"(ppo.sharing: agent), the market has {market.count}"
+        )
+
+
+def make_policies(env: Any, cfg: Config) -> PolicySet:
+    """Fresh policies for every role of `env`, attached to it; their parameters follow from cfg.run.seed."""
+    return PolicySet(env.specs, cfg.graph, cfg.ppo, cfg.run.seed).attach(env)

@@ -1,0 +1,93 @@
+"""What the user sees in the terminal: tables, and errors of theirs as one red line in place of a traceback."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+# Exceptions that say what the user can put right, by module; looked up only once one has been raised.
+USER_ERRORS = (
+    ("lobgraph.config", "ConfigError"),
+    ("lobgraph.data.recording", "DataError"),
+    ("lobgraph.models.policy", "PolicyError"),
+    ("lobgraph.rl.rollout", "TrainingError"),
+    ("lobgraph.report.metrics", "RewardsError"),
+)
+FILE_ERRORS = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
+
+
+def is_user_error(error: BaseException) -> bool:
+    """Whether the exception's message, without its traceback, tells the user all there is to know."""
+    known = (getattr(sys.modules.get(module), name, None) for module, name in USER_ERRORS)
+    return isinstance(error, (*FILE_ERRORS, *(k for k in known if k is not None)))
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """Turn the user's errors into red lines on stderr and exit code 2, Ctrl-C into 130; pass on all others."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)
+    except Exception as error:
+        if not is_user_error(error):
+            raise
+        from rich.console import Console
+        from rich.text import Text
+
+        console = Console(stderr=True, soft_wrap=True)
+        for line in _message(error).splitlines():
+            console.print(Text(f"error: {line}", style="bold red"))
+        sys.exit(EXIT_USER_ERROR)
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {(error.strerror or type(error).__name__).lower()}"
+    return str(error) or type(error).__name__
+
+
+def say(text: str) -> None:
+    """Print a line as it is (no markup, no wrapping)."""
+    from rich.console import Console
+    from rich.text import Text
+
+    Console(soft_wrap=True).print(Text(text))
+
+
+def show(table: pd.DataFrame, title: str = "") -> None:
+    """Print a table, numbers to the right and to four digits, text as it is (no markup)."""
+    import pandas as pd
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    view = Table(
+        title=Text(title) if title else None, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold"
+    )
+    for column in table.columns:
+        text = pd.api.types.is_string_dtype(table[column])
+        name = Text(str(column).replace("_", " "))
+        view.add_column(name, justify="left" if text else "right", overflow="fold")
+    for row in table.itertuples(index=False):
+        view.add_row(*(Text(_cell(value)) for value in row))
+    console = Console()
+    if not console.is_terminal:  # a pipe or a log has no width to fit into
+        console = Console(width=max(120, 16 * len(table.columns)))
+    console.print(view)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return "-" if value != value else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return str(value)

@@ -1,0 +1,67 @@
+"""Run directories as a user finds them: new ones that overwrite nothing, and links to the newest run's files.
+
+artifacts/<scenario>/<run>/ holds a run; artifacts/<scenario>/{latest, rewards.csv, rewards.png, <role>_policy.*} are
+symbolic links into the newest one. A link is replaced; a file that is not a link is the user's and is left alone.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+PUBLISHED = ("rewards.csv", "rewards.png", "summary.csv", "*_policy*")
+
+
+def new_directory(parent: str | Path, name: str) -> Path:
+    """Make and return parent/<time>-<name>, with a number added if that exists."""
+    parent = Path(parent)
+    parent.mkdir(parents=True, exist_ok=True)
+    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{name}"
+    for attempt in range(1, 1000):
+        path = parent / (stem if attempt == 1 else f"{stem}-{attempt}")
+        try:
+            path.mkdir()
+        except FileExistsError:
+            continue
+        return path
+    raise FileExistsError(f"{parent / stem}: a thousand runs started in one second")
+
+
+def publish(scenario: str | Path, run: str | Path) -> list[Path]:
+    """Point the links of a scenario's directory at one of its runs. Returns the links made.
+
+    Links whose file this run does not have are removed, so that no two links speak of different runs.
+    """
+    scenario, run = Path(scenario), Path(run)
+    made = [scenario / "latest"] if _link(scenario / "latest", os.path.relpath(run, scenario)) else []
+    targets = {file.name for pattern in PUBLISHED for file in run.glob(pattern) if file.is_file()}
+    for stale in (link for pattern in PUBLISHED for link in scenario.glob(pattern) if link.is_symlink()):
+        if stale.name not in targets and os.readlink(stale).startswith("latest/"):
+            stale.unlink()
+    return made + [scenario / n for n in sorted(targets) if _link(scenario / n, f"latest/{n}")]
+
+
+def _link(path: Path, target: str) -> bool:
+    """Make or replace a link in one move; False if something that is no link stands there."""
+    if path.exists() and not path.is_symlink():
+        return False
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part.unlink(missing_ok=True)
+    os.symlink(target, part)
+    os.replace(part, path)
+    return True
+
+
+def find_run(path: str | Path) -> Path:
+    """The run directory meant by `path`: itself, its first seed, or a scenario's newest run.
+
+    Raises FileNotFoundError if there is no run.
+    """
+    path = Path(path)
+    for candidate in (path, path / "latest"):
+        for run in (candidate, *sorted(candidate.glob("seed_*"))):
+            if (run / "config.yaml").is_file():
+                return run
+    what = "no run in it (no config.yaml)" if path.is_dir() else "no such run directory"
+    raise FileNotFoundError(2, what, str(path))

@@ -1,0 +1,72 @@
+"""All figures of a run from its directory alone: learning curves, reward terms, and one evaluated episode.
+
+In: a run directory. Out: rewards.png beside rewards.csv and the others in figures/. The episode's seed is not one of
+training's, and each policy acts by its mean.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from . import episode, plots
+from .metrics import read_rewards
+from .style import save
+from .trace import Trace, record
+
+EVALUATION_SEED = 1_000_003  # added to the run's seed
+EPISODES = 16  # traced at once; the first is drawn, all of them enter the figure by regime
+
+
+def make_figures(run: str | Path, seed: int | None = None) -> list[Path]:
+    """Draw every figure of a run and return their paths. Raises FileNotFoundError naming what the run lacks."""
+    run = Path(run)
+    for needed in ("config.yaml", "rewards.csv"):
+        if not (run / needed).is_file():
+            raise FileNotFoundError(2, "no such file; a run directory has one", str(run / needed))
+    made = [rewards_figure(run)]
+    if (run / "metrics.parquet").is_file():
+        made += _save_all(run, {"terms": plots.reward_terms(pd.read_parquet(run / "metrics.parquet"))})
+    traces = trace_run(run, seed)
+    return made + _save_all(run, episode_figures(traces))
+
+
+def rewards_figure(run: Path) -> Path:
+    """rewards.png from rewards.csv of a run, or of a group of seeds (a column `seed`)."""
+    rewards = read_rewards(run / "rewards.csv")
+    runs = [part for _, part in rewards.groupby("seed")] if "seed" in rewards else [rewards]
+    return save(plots.learning_curves({run.name: runs}, f"Learning curves: {run.resolve().parent.name}"),
+                run / "rewards.png")  # fmt: skip
+
+
+def trace_run(run: Path, seed: int | None = None, episodes: int = EPISODES) -> list[Trace]:
+    """Let a run's policies act for one episode in each of `episodes` environments, and write it down."""
+    from lobgraph.config import load_config
+    from lobgraph.env.market_env import MarketEnv
+    from lobgraph.rl.checkpoint import load_policies
+
+    cfg = load_config(
+        run / "config.yaml", [f"env.num_envs={episodes}", "env.stagger=false", "ppo.minibatches=1"]
+    )
+    seed = cfg.run.seed + EVALUATION_SEED if seed is None else seed
+    env = MarketEnv(cfg, seed=seed)
+    policies = load_policies(run).attach(env)
+    return record(env, lambda obs: policies.act(obs, deterministic=True), seed)
+
+
+def episode_figures(traces: list[Trace]) -> dict[str, Figure | None]:
+    """The figures of traced episodes by file name; None where the scenario has nothing to show."""
+    first = traces[0]
+    return {
+        "quotes": episode.quotes(first),
+        "inventory": episode.inventories(first),
+        "execution": episode.execution(first),
+        "regimes": episode.regimes(traces),
+        "book": episode.heat_map(first),
+    }
+
+
+def _save_all(run: Path, figures: dict[str, Figure | None]) -> list[Path]:
+    return [save(fig, run / "figures" / f"{name}.png") for name, fig in figures.items() if fig is not None]

@@ -1,0 +1,128 @@
+"""The figures of training: learning curves over seeds or agents, and where the reward comes from.
+
+In: rewards tables grouped as in metrics.py. Out: matplotlib figures. Steps are environment steps, rewards tick-lots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
+
+from .metrics import curve, on_grid, peaks, roles_of
+from .style import CYCLE, ROLE, figure, legend_below, style
+
+Groups = Mapping[str, Sequence[pd.DataFrame]]
+
+
+def learning_curves(groups: Groups, title: str = "") -> Figure:
+    """Mean episode reward (above) and largest inventory (below) against steps, a column per role.
+
+    One group: a line per seed and the mean over seeds with its standard deviation; a single run shows its agents,
+    or the spread of its episodes when there is one agent. Several groups: each group's mean and deviation.
+    """
+    roles = list(dict.fromkeys(r for runs in groups.values() for run in runs for r in roles_of(run)))
+    with style():
+        fig, axes = figure(
+            2, max(1, len(roles)), 4.6 if len(roles) > 1 else 6.4, 2.5, sharex=True, height_ratios=(2, 1)
+        )
+        if not roles:
+            axes[0][0].text(0.5, 0.5, "no episode ended", transform=axes[0][0].transAxes, ha="center")
+        for column, role in enumerate(roles):
+            top, bottom = axes[0][column], axes[1][column]
+            for i, (label, runs) in enumerate(groups.items()):
+                of_role = [run for run in runs if role in roles_of(run)]
+                if not of_role:
+                    continue
+                colour = ROLE.get(role, CYCLE[0]) if len(groups) == 1 else CYCLE[i % len(CYCLE)]
+                _rewards(top, of_role, role, colour, label if len(groups) > 1 else "")
+                _inventories(bottom, of_role, role, colour)
+            top.set_title(role)
+            bottom.set(xlabel="environment steps", ylim=(0, None))
+            bottom.xaxis.set_major_formatter(EngFormatter(sep=""))
+            top.margins(x=0.02)
+        axes[0][0].set_ylabel("episode reward (tick-lots)")
+        axes[1][0].set_ylabel("largest |inventory|\nin a book (lots)")
+        fig.suptitle(title or "Learning curves", x=0.01, ha="left", fontsize=11)
+        for row in axes[0]:
+            if row.get_legend_handles_labels()[0]:
+                legend_below(fig, row)
+                break
+    return fig
+
+
+def _rewards(ax: Axes, runs: Sequence[pd.DataFrame], role: str, colour: str, label: str) -> None:
+    """Draw one group of one role: the mean of its lines, the lines themselves and a band around the mean."""
+    if len(runs) > 1:
+        lines, what = [curve(run, role) for run in runs], f"{len(runs)} seeds"
+    else:
+        agents = np.unique(runs[0]["agent"][runs[0]["role"] == role])
+        lines = [curve(runs[0], role, agent=agent) for agent in agents]
+        what = f"{len(lines)} agents" if len(lines) > 1 else "episodes"
+    steps, values = on_grid(lines)
+    if not len(steps):
+        ax.text(0.5, 0.5, "no episode ended", transform=ax.transAxes, ha="center")
+        return
+    known = np.isfinite(values)
+    count = known.sum(axis=0)
+    mean = np.where(known, values, 0.0).sum(axis=0) / count
+    if len(lines) > 1:
+        deviation = np.sqrt(np.where(known, (values - mean) ** 2, 0.0).sum(axis=0) / np.maximum(count - 1, 1))
+    else:
+        deviation = _within(runs[0], role, steps)
+    prefix = f"{label}: " if label else ""
+    if len(lines) > 1 and not label:
+        for k, line in enumerate(values):
+            ax.plot(
+                steps, line, color=colour, lw=0.7, alpha=0.55, label=f"one of {what}"[: 20 * (k == 0)] or None
+            )
+    ax.plot(
+        steps,
+        mean,
+        color=colour,
+        lw=2.0,
+        label=f"{prefix}mean" if len(lines) > 1 or label else "mean of episodes",
+    )
+    if np.isfinite(deviation).any():
+        ax.fill_between(steps, mean - deviation, mean + deviation, color=colour, alpha=0.18, lw=0,
+                        label=f"{prefix}\N{PLUS-MINUS SIGN}1 std over {what}")  # fmt: skip
+
+
+def _within(run: pd.DataFrame, role: str, steps: np.ndarray) -> np.ndarray:
+    """Standard deviation over the episodes of each update, on the curve's steps; NaN where unknown."""
+    inside = curve(run, role, "reward_std") if "reward_std" in run else None
+    if inside is None or not len(inside.steps):
+        return np.full(len(steps), np.nan)
+    return np.interp(steps, inside.steps, inside.values)
+
+
+def _inventories(ax: Axes, runs: Sequence[pd.DataFrame], role: str, colour: str) -> None:
+    for run in runs:
+        ax.plot(*peaks(run, role), color=colour, lw=0.9, alpha=0.8)
+
+
+def reward_terms(history: pd.DataFrame, title: str = "") -> Figure | None:
+    """What each role's reward is made of over training: a panel per role, a line per term; None if no terms."""
+    columns = [c for c in history.columns if c.startswith("terms/")]
+    roles = list(dict.fromkeys(c.split("/")[1] for c in columns))
+    if not roles:
+        return None
+    with style():
+        fig, axes = figure(1, len(roles), 4.6 if len(roles) > 1 else 6.4, 3.2)
+        for ax, role in zip(axes[0], roles, strict=True):
+            for i, column in enumerate(c for c in columns if c.split("/")[1] == role):
+                values = history[column].to_numpy(dtype=float)
+                known = np.isfinite(values)
+                steps = history["env_steps"].to_numpy()[known]
+                ax.plot(steps, values[known], color=CYCLE[i % len(CYCLE)], label=column.split("/")[2])
+            ax.axhline(0.0, color="#888888", lw=0.8)
+            ax.set(title=role, xlabel="environment steps")
+            ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+            ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=4, columnspacing=1.2)
+        axes[0][0].set_ylabel("mean per episode (tick-lots)")
+        fig.suptitle(title or "Reward by term", x=0.01, ha="left", fontsize=11)
+    return fig

@@ -1,0 +1,1 @@
+"""Learning: rollouts, advantages, PPO, the training loop, checkpoints and evaluation."""

@@ -1,0 +1,128 @@
+"""Policies on disk: one safetensors file whose header holds everything needed to use it, and a readable JSON beside it.
+
+Writes are atomic (temporary file in the same directory, fsync, replace, fsync of the directory): a reader sees the old
+file or the new one. The JSON is for people; loading reads the header, so the two cannot disagree.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from ..config import GraphConfig, PPOConfig
+from ..models.policy import PolicyError, PolicySet
+
+FORMAT = 1
+HEADER = "lobgraph"  # the key of the safetensors header
+POLICY = Path("checkpoints") / "policy.safetensors"  # within a run directory
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Put `data` at `path`, whole or not at all. Raises OSError (full disk, missing directory) and leaves no litter."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)  # mkstemp makes files that only their owner can read
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    if os.name == "posix":
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
+def _describe(policies: PolicySet, extra: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "specs": {role: spec.to_json() for role, spec in policies.specs.items()},
+        "graph": policies.graph.model_dump(mode="json"),
+        "ppo": policies.ppo.model_dump(mode="json"),
+        **extra,
+    }
+
+
+def _statistics(policies: PolicySet) -> dict[str, Any]:
+    """Normaliser statistics by feature name, for the reader of the JSON."""
+    spec = next(iter(policies.specs.values()))
+    groups = {
+        "nodes": (spec.node_features, policies.node_norm),
+        "edges": (spec.edge_features, policies.edge_norm),
+        "vector": (spec.vector_features, policies.vector_norm),
+    }
+    return {
+        group: {
+            name: {"mean": round(mean, 6), "std": round(math.sqrt(var), 6)}
+            for name, mean, var in zip(names, norm.mean.tolist(), norm.var.tolist(), strict=True)
+        }
+        for group, (names, norm) in groups.items()
+    }
+
+
+def save_policies(path: str | Path, policies: PolicySet, **extra: Any) -> Path:
+    """Write `path` (.safetensors) and the JSON beside it; `extra` is kept in both (config, update, ...)."""
+    path = Path(path)
+    about = _describe(policies, extra)
+    tensors = {name: tensor.detach().contiguous() for name, tensor in policies.state_dict().items()}
+    write_atomic(path, save(tensors, metadata={HEADER: json.dumps(about)}))
+    readable = json.dumps({**about, "normaliser": _statistics(policies)}, indent=1)
+    write_atomic(path.with_suffix(".json"), readable.encode())
+    return path
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """What a policy file says of itself. Raises PolicyError naming the file."""
+    if not path.is_file():
+        raise PolicyError(f"{path}: no such policy file")
+    try:
+        with safe_open(path, "pt") as file:
+            text = (file.metadata() or {}).get(HEADER)
+        about = json.loads(text) if text is not None else None
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+        raise PolicyError(f"{path}: not a readable policy file: {error}") from None
+    if about is None:
+        raise PolicyError(f"{path}: a safetensors file, but not one of lobgraph's policies")
+    if about.get("format") != FORMAT:
+        raise PolicyError(
+            f"{path}: policy format {about.get('format')!r}; this version reads format {FORMAT}"
+        )
+    return about
+
+
+def load_policies(path: str | Path, env: Any = None) -> PolicySet:
+    """Policies from a run directory or from one policy file, in evaluation mode.
+
+    With `env` they are attached to it: any number of books, agents (with ppo.sharing other than "agent") and pairs.
+    Raises PolicyError if the file is missing, damaged, or its features or actions differ from the environment's.
+    """
+    path = Path(path)
+    if path.is_dir():
+        if not (path / POLICY).is_file():
+            raise PolicyError(f"{path}: not a run directory, it has no {POLICY}")
+        path = path / POLICY
+    about = read_header(path)
+    try:
+        policies = PolicySet(
+            about["specs"], GraphConfig.model_validate(about["graph"]), PPOConfig.model_validate(about["ppo"])
+        )
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        policies.load_state_dict(tensors)
+    except (KeyError, ValidationError, SafetensorError, RuntimeError) as error:
+        raise PolicyError(f"{path}: a damaged policy file: {error}") from None
+    policies.eval().requires_grad_(False)
+    return policies if env is None else policies.attach(env)

@@ -1,0 +1,131 @@
+"""What training shows: a progress bar on a terminal, plain lines elsewhere, and the closing summary."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+from ..config import Config
+
+if TYPE_CHECKING:
+    from .train import Trainer
+
+LINES = 20  # plain lines printed in a whole run, at most
+SHARE = 0.1  # of the updates that count as the start, and as the end, in the summary
+
+
+class Progress:
+    """Shows updates as they come; silent with `run.progress: false`."""
+
+    def __init__(self, cfg: Config, updates: int, samples: int) -> None:
+        self.console = Console(highlight=False)
+        self.updates, self.samples = updates, samples
+        self.quiet = not cfg.run.progress
+        self.live = not self.quiet and self.console.is_terminal
+        self.latest: dict[str, float] = {}  # role -> mean episode reward where one ended last
+        self.start = time.perf_counter()
+        self.bar = Bar(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total} updates"),
+            TextColumn("{task.fields[text]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.live,
+        )
+        self.task = self.bar.add_task(cfg.name, total=updates, text="")
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+
+    def show(self, metrics: dict[str, float]) -> None:
+        """One update."""
+        for name, value in metrics.items():
+            if name.startswith("rewards/") and name.endswith("/mean") and math.isfinite(value):
+                self.latest[name.split("/")[1]] = value
+        if self.quiet:
+            return
+        rewards = "  ".join(f"{role} {value:.1f}" for role, value in self.latest.items())
+        text = f"{metrics['time/sps']:,.0f} steps/s  {rewards}"
+        update = int(metrics["update"])
+        if self.live:
+            self.bar.update(self.task, completed=update, text=text)
+        elif update == self.updates or update % max(1, self.updates // LINES) == 0 or update == 1:
+            elapsed = time.perf_counter() - self.start
+            left = elapsed / update * (self.updates - update)
+            self.console.print(
+                f"update {update}/{self.updates}  {update * self.samples:,} steps  {text}  "
+                f"{elapsed:.0f} s, {left:.0f} s left",
+                soft_wrap=True,
+            )
+
+    def say(self, text: str) -> None:
+        if not self.quiet:
+            self.console.print(text, soft_wrap=True)
+
+
+def _ends(history: pd.DataFrame, column: str) -> tuple[float, float]:
+    """Means over the first and the last tenth of the updates that have a value; NaN where none has."""
+    values = history[column].to_numpy(dtype=float)
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return math.nan, math.nan
+    n = max(1, round(len(values) * SHARE))
+    return float(values[:n].mean()), float(values[-n:].mean())
+
+
+def summary(trainer: Trainer, history: pd.DataFrame) -> dict[str, Any]:
+    """The closing figures: by role first and last reward, last terms, largest inventory; steps/s; phase shares."""
+    roles = {}
+    for role, spec in trainer.env.specs.items():
+        first, last = _ends(history, f"rewards/{role}/mean")
+        roles[role] = {
+            "first": first,
+            "last": last,
+            "terms": {name: _ends(history, f"terms/{role}/{name}")[1] for name in spec.reward_terms},
+            "inventory_max": float(np.nanmax(np.asarray(history[f"inventory/{role}/max"]), initial=0.0)),
+        }
+    phases = {name: float(np.sum(history[f"time/{name}"])) for name in ("env", "inference", "gae", "update")}
+    total = sum(phases.values())
+    return {
+        "roles": roles,
+        "steps_per_second": float(trainer.env_steps / total),
+        "phases": {name: seconds / total for name, seconds in phases.items()},
+        "env_steps": trainer.env_steps,
+        "seconds": total,
+    }
+
+
+def print_summary(directory: Path, trainer: Trainer, history: pd.DataFrame) -> None:
+    """Print `summary` as a table. Rewards are means of episode returns."""
+    figures = summary(trainer, history)
+    table = Table(title=f"{trainer.cfg.name}: {figures['env_steps']:,} steps in {figures['seconds']:.0f} s")
+    for name in ("role", "reward, first 10 %", "reward, last 10 %", "of which", "largest inventory"):
+        table.add_column(name, justify="left" if name in ("role", "of which") else "right")
+    for role, row in figures["roles"].items():
+        terms = ", ".join(f"{name} {value:+.1f}" for name, value in row["terms"].items())
+        cells = (f"{row['first']:.1f}", f"{row['last']:.1f}", terms, f"{row['inventory_max']:.0f}")
+        table.add_row(role, *cells)
+    console = Console(highlight=False)
+    console.print(table)
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in figures["phases"].items())
+    console.print(f"{figures['steps_per_second']:,.0f} steps/s ({shares})", soft_wrap=True)
+    console.print(f"run: {directory}", soft_wrap=True)

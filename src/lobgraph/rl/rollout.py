@@ -1,0 +1,273 @@
+"""T steps of the environment into preallocated arrays: observations, actions, log-probabilities, values, rewards.
+
+Observations are stored normalised and agent-major, (G, N, S, F) with S = T * E samples, sample t * E + e; so the update
+gathers minibatches without touching them again. Steps of agents that have already ended are marked and count nowhere.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from ..config import PPOConfig
+from ..models.policy import PolicySet
+from .gae import compute_gae
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on: says what was not finite, where, and when. The last checkpoint is intact."""
+
+
+class VectorEnv(Protocol):
+    """What training needs of `lobgraph.env.market_env.MarketEnv`."""
+
+    num_envs: int
+    specs: Any  # role -> RoleSpec
+    adjacency: Tensor  # (N, N) float32
+    pairs: Tensor  # (P, 2) int64
+    nodes: Tensor  # (E, G, N, F) float32, the current observation
+    edges: Tensor  # (E, P, Fe)
+    vector: Tensor  # (E, G, V)
+
+    def reset(self, seed: int | None = None) -> Any: ...
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]: ...
+
+
+@dataclass
+class RoleStore:
+    """One role's part of a rollout; K agents, I items acted on, D action dimensions."""
+
+    actions: Tensor  # (K, I, S, D) float32, normalised and unclipped
+    logprobs: Tensor  # (K, S)
+    values: Tensor  # (K, S)
+    rewards: Tensor  # (T, E, K), as the environment gave them
+    terminated: Tensor  # (T, E, K) bool
+    truncated: Tensor  # (T, E, K) bool
+    active: Tensor  # (T, E, K) bool
+    next_values: Tensor  # (T, E, K)
+    advantages: Tensor  # (K, S)
+    returns: Tensor  # (K, S)
+    running: Tensor  # (E, K) discounted return so far, carried between rollouts
+    mask: Tensor | None = None  # (K, S) float32 of `active`, None when all are
+
+
+@dataclass
+class FinalObs:
+    """Last observations of the episodes that ended at step t in environments `rows`, not normalised."""
+
+    t: int
+    rows: Tensor  # (D,) int64
+    nodes: Tensor  # (D, G, N, F)
+    edges: Tensor  # (D, P, Fe)
+    vector: Tensor  # (D, G, V)
+
+
+class Rollout:
+    """Storage of one rollout and the code that fills it; `collect` then `advantages`, once per update."""
+
+    def __init__(self, env: VectorEnv, policies: PolicySet, ppo: PPOConfig) -> None:
+        self.env, self.policies, self.ppo = env, policies, ppo
+        self.T, self.E = ppo.rollout_steps, env.num_envs
+        samples = self.T * self.E
+        _, agents, n, f = env.nodes.shape
+        self.nodes = torch.empty(agents, n, samples, f)  # (G, N, S, F)
+        self.edges = torch.empty(env.edges.shape[1], samples, env.edges.shape[2])  # (P, S, Fe)
+        self.vector = torch.empty(agents, samples, env.vector.shape[2])  # (G, S, V)
+        self.roles = {role: self._role_store(spec, samples) for role, spec in env.specs.items()}
+        self.alive = torch.ones(self.E, agents, dtype=torch.bool)  # agents whose episode still runs
+        self.final: list[FinalObs] = []
+        self.episodes: list[dict[str, Any]] = []  # statistics of the episodes that ended in this rollout
+        self.seconds = {"env": 0.0, "inference": 0.0}
+
+    def _role_store(self, spec: Any, samples: int) -> RoleStore:
+        k = spec.count
+
+        def by_step(dtype: torch.dtype) -> Tensor:
+            return torch.zeros(self.T, self.E, k, dtype=dtype)
+
+        return RoleStore(
+            actions=torch.empty(k, spec.items, samples, len(spec.action_names)),
+            logprobs=torch.empty(k, samples),
+            values=torch.empty(k, samples),
+            rewards=by_step(torch.float32),
+            terminated=by_step(torch.bool),
+            truncated=by_step(torch.bool),
+            active=by_step(torch.bool),
+            next_values=by_step(torch.float32),
+            advantages=torch.empty(k, samples),
+            returns=torch.empty(k, samples),
+            running=torch.zeros(self.E, k),
+        )
+
+    def warm_up(self) -> None:
+        """Reset the environment and take the statistics of its first observations into use."""
+        self.env.reset()
+        self._check_observation(0)
+        self._count_observation()
+        self.policies.commit()
+
+    @torch.inference_mode()
+    def collect(self, generator: torch.Generator) -> None:
+        """Fill the storage with T steps of the current policies."""
+        self.final.clear()
+        self.episodes.clear()
+        self.seconds = {"env": 0.0, "inference": 0.0}
+        for t in range(self.T):
+            start = perf_counter()
+            self._check_observation(t)
+            self._count_observation()
+            actions = self._act(slice(t * self.E, (t + 1) * self.E), generator)
+            acted = perf_counter()
+            _, rewards, terminated, truncated, info = self.env.step(actions)
+            stepped = perf_counter()
+            for role, store in self.roles.items():
+                store.rewards[t], store.terminated[t] = rewards[role], terminated[role]
+                store.truncated[t], store.active[t] = truncated[role], info["active"][role]
+            self._follow_ends(t, terminated, info)
+            self.seconds["env"] += stepped - acted
+            self.seconds["inference"] += (acted - start) + (perf_counter() - stepped)
+        start = perf_counter()
+        self._check_observation(self.T)
+        self._check_rewards()
+        self._bootstrap()
+        self.seconds["inference"] += perf_counter() - start
+
+    def advantages(self) -> None:
+        """Scale rewards by the running spread of returns, then fill advantages and returns of every role."""
+        ppo = self.ppo
+        for role, store in self.roles.items():
+            done = store.terminated | store.truncated
+            rewards = store.rewards
+            if ppo.norm_reward:
+                scaler = self.policies.scaler(role)
+                scaler.update_returns(rewards, done, store.active, store.running, ppo.gamma)
+                rewards = rewards * scaler.scale
+            values = self._by_step(store.values)
+            advantages, returns = compute_gae(
+                rewards,
+                values,
+                store.next_values,
+                store.terminated,
+                store.truncated,
+                ppo.gamma,
+                ppo.gae_lambda,
+            )
+            self._by_step(store.advantages).copy_(advantages)
+            self._by_step(store.returns).copy_(returns)
+            store.mask = None
+            if not bool(store.active.all()):
+                store.mask = store.active.permute(2, 0, 1).reshape(store.values.shape).float()
+
+    def _by_step(self, x: Tensor) -> Tensor:
+        """(K, S) seen as (T, E, K), without a copy."""
+        return x.view(-1, self.T, self.E).permute(1, 2, 0)
+
+    # --- one step ---
+
+    def _act(self, cols: slice, generator: torch.Generator) -> dict[str, Tensor]:
+        env, policies = self.env, self.policies
+        nodes, edges, vector = policies.normalise(env.nodes, env.edges, env.vector)
+        self.nodes[:, :, cols] = nodes.permute(1, 2, 0, 3)
+        self.edges[:, cols] = edges.transpose(0, 1)
+        self.vector[:, cols] = vector.transpose(0, 1)
+        actions = {}
+        for role, out in policies(self.nodes[:, :, cols], self.edges[:, cols], self.vector[:, cols]).items():
+            store, raw = self.roles[role], out.policy.sample(generator)
+            store.actions[:, :, cols] = raw
+            store.logprobs[:, cols] = out.policy.log_prob(raw)
+            store.values[:, cols] = out.value
+            actions[role] = policies.physical(role, raw)
+        return actions
+
+    def _count_observation(self) -> None:
+        if self.ppo.norm_obs:
+            env, policies = self.env, self.policies
+            alive = None if bool(self.alive.all()) else self.alive
+            nodes_alive = None if alive is None else alive.unsqueeze(-1).expand(env.nodes.shape[:3])
+            policies.node_norm.update(env.nodes, nodes_alive)
+            policies.vector_norm.update(env.vector, alive)
+            policies.edge_norm.update(env.edges)
+
+    def _follow_ends(self, t: int, terminated: Any, info: dict[str, Any]) -> None:
+        """Keep what is needed of the episodes that ended, and who is still in the running ones."""
+        ended = torch.cat([terminated[role] for role in self.roles], 1)
+        done = info["done"]
+        self.alive &= ~ended
+        if info["final_obs"] is None:
+            return
+        self.alive[done] = True
+        rows = done.nonzero()[:, 0]
+        last = [info["final_obs"][role] for role in self.roles]
+        nodes, vector = (
+            torch.cat([o.nodes[rows] for o in last], 1),
+            torch.cat([o.vector[rows] for o in last], 1),
+        )
+        self.final.append(FinalObs(t, rows, nodes, last[0].edges[rows, 0], vector))
+        self.episodes.append(info["episodes"])
+
+    # --- end of the rollout ---
+
+    def _bootstrap(self) -> None:
+        """Fill next_values: the next step's value, at the end of an episode that of its last observation."""
+        env, final = self.env, self.final
+        values = self._values(
+            torch.cat([env.nodes, *(f.nodes for f in final)]),
+            torch.cat([env.edges, *(f.edges for f in final)]),
+            torch.cat([env.vector, *(f.vector for f in final)]),
+        )
+        for role, store in self.roles.items():
+            store.next_values[:-1] = self._by_step(store.values)[1:]
+            store.next_values[-1] = values[role][: self.E]
+            start = self.E
+            for f in final:
+                store.next_values[f.t, f.rows] = values[role][start : start + len(f.rows)]
+                start += len(f.rows)
+
+    def _values(self, nodes: Tensor, edges: Tensor, vector: Tensor) -> dict[str, Tensor]:
+        """(B, G, N, F), (B, P, Fe), (B, G, V) not normalised, to (B, K) per role."""
+        nodes, edges, vector = self.policies.normalise(nodes, edges, vector)
+        out = self.policies(nodes.permute(1, 2, 0, 3), edges.transpose(0, 1), vector.transpose(0, 1))
+        return {role: o.value.t() for role, o in out.items()}
+
+    # --- guards ---
+
+    def _check_observation(self, t: int) -> None:
+        env = self.env
+        if math.isfinite(float(env.nodes.sum()) + float(env.edges.sum()) + float(env.vector.sum())):
+            return
+        for role, spec in env.specs.items():
+            names = {"nodes": spec.node_features, "vector": spec.vector_features}
+            for kind, features in names.items():
+                part = getattr(env, kind)[:, spec.agents]
+                _raise_at(
+                    part,
+                    f"{role} observation ({kind}) before rollout step {t}",
+                    ("env", "agent", "book"),
+                    features,
+                )
+            _raise_at(
+                env.edges, f"edge observation before rollout step {t}", ("env", "pair"), spec.edge_features
+            )
+
+    def _check_rewards(self) -> None:
+        for role, store in self.roles.items():
+            if not math.isfinite(float(store.rewards.sum())):
+                _raise_at(store.rewards, f"{role} reward", ("rollout step", "env", "agent"), None)
+
+
+def _raise_at(x: Tensor, what: str, axes: tuple[str, ...], features: tuple[str, ...] | None) -> None:
+    """Raise TrainingError for the first non-finite value of x, naming its place; return if there is none."""
+    bad = (~torch.isfinite(x)).nonzero()
+    if not len(bad):
+        return
+    index = bad[0].tolist()
+    value = float(x[tuple(index)])
+    place = [f"{a} {i}" for a, i in zip(axes, index, strict=False)]
+    if features is not None:
+        place = [*place[: len(index) - 1], f"feature {features[index[-1]]!r}"]
+    raise TrainingError(f"{what} is {value} at {', '.join(place)}")

@@ -1,0 +1,185 @@
+"""A run's directory: what is in it, how it is made, and the tables written to it while training goes on."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ..config import Config, dump_config
+from ..models.policy import PolicySet
+from .checkpoint import load_policies, save_policies, write_atomic
+
+REWARD_COLUMNS = (
+    "update",
+    "env_steps",
+    "seconds",  # wall-clock since the start of training
+    "role",
+    "agent",
+    "episodes",  # that ended in this update
+    "reward_mean",  # of the episodes' returns, as are std, min and max
+    "reward_std",
+    "reward_min",
+    "reward_max",
+    "inventory_max",  # largest |inventory| in a book within those episodes, lots
+    "length_mean",  # steps
+)
+PACKAGES = ("lobgraph", "torch", "torch-geometric", "numba", "numpy", "pandas", "pyarrow", "safetensors")
+
+
+@dataclass
+class Run:
+    """A finished (or stopped) training run."""
+
+    directory: Path
+    policies: PolicySet
+    history: pd.DataFrame  # metrics.parquet: one row per update
+    rewards: pd.DataFrame  # rewards.csv: one row per update, role and agent
+
+    @classmethod
+    def load(cls, directory: str | Path) -> Run:
+        """Read a run back. Raises FileNotFoundError or PolicyError naming what is missing."""
+        path = Path(directory)
+        policies = load_policies(path)
+        return cls(
+            path, policies, pd.read_parquet(path / "metrics.parquet"), pd.read_csv(path / "rewards.csv")
+        )
+
+
+def new_directory(cfg: Config, directory: str | Path | None = None) -> Path:
+    """Make the run's directory: `directory` if given (it must be empty or new), else dir/name/<time>-s<seed>."""
+    if directory is not None:
+        path = Path(directory)
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise FileExistsError(f"{path}: exists and is not empty; a run never overwrites another")
+        path.mkdir(parents=True, exist_ok=True)
+    else:
+        parent = Path(cfg.run.dir) / cfg.name
+        parent.mkdir(parents=True, exist_ok=True)
+        name = f"{time.strftime('%Y%m%d-%H%M%S')}-s{cfg.run.seed}"
+        for attempt in range(1, 1000):
+            path = parent / (name if attempt == 1 else f"{name}-{attempt}")
+            try:
+                path.mkdir()
+                break
+            except FileExistsError:  # another run started within the same second
+                continue
+        else:
+            raise FileExistsError(f"{parent / name}: a thousand runs in one second")
+    for sub in ("checkpoints", "figures"):
+        (path / sub).mkdir(exist_ok=True)
+    return path
+
+
+def _git_revision() -> str | None:
+    """Commit of the source tree, with "-dirty" if it has changes; None outside a git checkout."""
+    here = Path(__file__).resolve().parent
+    try:
+        command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--match="]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _cpu_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass  # not Linux
+    return platform.processor() or platform.machine()
+
+
+def machine_info(cfg: Config) -> dict[str, Any]:
+    """What a result depends on besides its configuration."""
+    numba = sys.modules.get("numba")  # loaded if the market is
+    return {
+        "command": sys.argv,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "seed": cfg.run.seed,
+        "git": _git_revision(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "numba_threads": cfg.env.threads or (numba.config.NUMBA_NUM_THREADS if numba else None),
+        "versions": {name: _version(name) for name in PACKAGES},
+    }
+
+
+class RunWriter:
+    """Writes a run's files: rewards.csv grows by update, the rest is replaced whole at every checkpoint."""
+
+    def __init__(self, directory: Path, cfg: Config) -> None:
+        self.directory, self.cfg = directory, cfg
+        self.history: list[dict[str, float]] = []
+        write_atomic(directory / "config.yaml", dump_config(cfg).encode())
+        write_atomic(directory / "machine.json", json.dumps(machine_info(cfg), indent=1).encode())
+        self._csv = open(directory / "rewards.csv", "w", newline="", encoding="utf-8")  # noqa: SIM115 (kept open)
+        self._rows = csv.writer(self._csv)
+        self._rows.writerow(REWARD_COLUMNS)
+        self._csv.flush()
+        self._board: Any = None
+        if cfg.run.tensorboard:
+            from torch.utils.tensorboard import SummaryWriter  # slow to import
+
+            self._board = SummaryWriter(str(directory / "tensorboard"), flush_secs=30)
+
+    def add(self, metrics: dict[str, float], rewards: list[dict[str, Any]]) -> None:
+        """One update's metrics and its rows of rewards.csv."""
+        self.history.append(metrics)
+        self._rows.writerows([[row[c] for c in REWARD_COLUMNS] for row in rewards])
+        self._csv.flush()
+        if self._board is not None:
+            step = int(metrics["env_steps"])
+            for name, value in metrics.items():
+                if "/" in name and np.isfinite(value):
+                    self._board.add_scalar(name, value, step)
+
+    def checkpoint(self, policies: PolicySet, update: int, env_steps: int) -> None:
+        """Policies (all together, and each role's alone) and the metrics so far."""
+        about = {"config": self.cfg.model_dump(mode="json"), "update": update, "env_steps": env_steps}
+        save_policies(self.directory / "checkpoints" / "policy.safetensors", policies, **about)
+        for role in policies.specs:
+            save_policies(self.directory / f"{role}_policy.safetensors", policies.subset(role), **about)
+        table = io.BytesIO()
+        self.frame().to_parquet(table)
+        write_atomic(self.directory / "metrics.parquet", table.getvalue())
+
+    def frame(self) -> pd.DataFrame:
+        """Metrics so far, one row per update."""
+        frame = pd.DataFrame(self.history)
+        whole = [c for c in ("update", "env_steps") if c in frame]
+        return frame.astype(dict.fromkeys(whole, "int64"))
+
+    def rewards(self) -> pd.DataFrame:
+        self._csv.flush()
+        return pd.read_csv(self.directory / "rewards.csv")
+
+    def close(self) -> None:
+        self._csv.close()
+        if self._board is not None:
+            self._board.close()

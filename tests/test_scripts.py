@@ -1,0 +1,119 @@
+"""Each script, run as a user runs it but small: files where the README says, tables that parse, figures that show."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
+SMALL = ["--quick", "--set", "run.tensorboard=false", "--set", "graph.hidden=8"]
+DATA = Path(os.environ.get("LOBGRAPH_DATA", ROOT.parent / "shared" / "data"))
+MINI = sorted((DATA / "lobster" / "mini").glob("*_message_*.csv"))
+
+
+def script(name, *args, cwd, check=0):
+    command = [sys.executable, str(ROOT / "scripts" / name), *map(str, args)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300)
+    assert done.returncode == check, done.stderr + done.stdout
+    return done
+
+
+def shows_something(path):
+    """An image with more than a few colours."""
+    import matplotlib.image
+
+    image = matplotlib.image.imread(path)
+    return len(np.unique((image[::4, ::4, :3] * 255).astype(int) @ (1, 256, 65536))) > 20
+
+
+def complete_run(home, roles, figures):
+    rewards = pd.read_csv(home / "rewards.csv")
+    assert set(rewards["role"]) == set(roles)
+    assert np.isfinite(rewards["reward_mean"]).all()
+    assert shows_something(home / "rewards.png")
+    for role in roles:
+        assert (home / f"{role}_policy.safetensors").stat().st_size > 0
+    run = (home / "latest").resolve()
+    first = next((p for p in sorted(run.glob("seed_*"))), run)
+    assert yaml.safe_load((first / "config.yaml").read_text())["ppo"]["total_steps"] < 10_000
+    for name in figures:
+        assert shows_something(first / "figures" / f"{name}.png"), name
+    return run
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda p: p.name)
+def test_scripts_are_thin_and_explain_themselves(path, tmp_path):
+    assert len(path.read_text().splitlines()) <= 60
+    assert "usage:" in script(path.name, "--help", cwd=tmp_path).stdout
+
+
+def test_single_agent_maker(tmp_path):
+    out = script("run_single_agent_maker.py", *SMALL, "--seed", 7, cwd=tmp_path).stdout
+    run = complete_run(
+        tmp_path / "artifacts" / "single_maker", ["maker"], ["quotes", "inventory", "book", "regimes"]
+    )
+    assert yaml.safe_load((run / "config.yaml").read_text())["run"]["seed"] == 7
+    assert "quotes.png" in out
+
+
+def test_multi_agent_basic(tmp_path):
+    script("run_multi_agent_basic.py", *SMALL, "--out", tmp_path / "here", cwd=tmp_path)
+    complete_run(tmp_path / "here", ["maker", "taker"], ["quotes", "execution"])
+    assert not (tmp_path / "artifacts").exists()
+
+
+def test_multi_asset_gnn_with_seeds_then_analysis(tmp_path):
+    out = script("run_multi_asset_gnn.py", *SMALL, "--seeds", 2, cwd=tmp_path).stdout
+    home = tmp_path / "artifacts" / "multi_asset_gnn"
+    run = complete_run(home, ["maker", "arbitrageur"], ["quotes", "terms"])
+    assert sorted(pd.read_csv(home / "rewards.csv")["seed"].unique()) == [0, 1]
+    assert list(pd.read_csv(home / "summary.csv")["runs"]) == [2, 2]
+    assert "spread" in out
+    a, b = run / "seed_0" / "rewards.csv", run / "seed_1" / "rewards.csv"
+    out = script(
+        "analyze_results.py", "--csv", a, b, "--labels", "one", "two", "--out", tmp_path / "x", cwd=tmp_path
+    ).stdout
+    assert "one" in out
+    assert "two" in out
+    assert shows_something(tmp_path / "x" / "comparison.png")
+    assert list(pd.read_csv(tmp_path / "x" / "summary.csv")["group"].unique()) == ["one", "two"]
+
+
+def test_running_again_keeps_the_first_run(tmp_path):
+    for _ in range(2):
+        script("run_single_agent_maker.py", *SMALL, cwd=tmp_path)
+    home = tmp_path / "artifacts" / "single_maker"
+    runs = [p for p in home.iterdir() if p.is_dir() and not p.is_symlink()]
+    assert len(runs) == 2
+    assert (home / "latest").resolve() == max(runs)
+
+
+@pytest.mark.skipif(not MINI, reason=f"no LOBSTER mini files in {DATA} (set LOBGRAPH_DATA)")
+def test_replay_of_recorded_files(tmp_path):
+    script("run_replay.py", *MINI, *SMALL, cwd=tmp_path)
+    run = complete_run(tmp_path / "artifacts" / "replay", ["maker"], ["quotes", "book"])
+    assert yaml.safe_load((run / "config.yaml").read_text())["market"]["books"] == [
+        f.name.split("_")[0] for f in MINI
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "says"),
+    [
+        ("run_single_agent_maker.py", ["--set", "ppo.no_such=1"], "ppo.no_such"),
+        ("run_single_agent_maker.py", ["--config", "no_such.yaml"], "no_such.yaml"),
+        ("run_replay.py", ["no_such_message_1.csv"], "no_such_message_1.csv"),
+        ("analyze_results.py", ["--csv", "no_such.csv"], "no_such.csv"),
+    ],
+)
+def test_errors_are_one_red_line(name, args, says, tmp_path):
+    errors = script(name, *args, cwd=tmp_path, check=2).stderr
+    assert errors.startswith("error: ")
+    assert says in errors
+    assert "Traceback" not in errors
