@@ -1,7 +1,7 @@
 """Each script, run as a user runs it but small: files where the README says, tables that parse, figures that show."""
 
 import os
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -17,11 +17,24 @@ DATA = Path(os.environ.get("LOBGRAPH_DATA", ROOT.parent / "shared" / "data"))
 MINI = sorted((DATA / "lobster" / "mini").glob("*_message_*.csv"))
 
 
-def script(name, *args, cwd, check=0):
-    command = [sys.executable, str(ROOT / "scripts" / name), *map(str, args)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300)
-    assert done.returncode == check, done.stderr + done.stdout
-    return done
+@pytest.fixture
+def script(monkeypatch, capsys, tmp_path):
+    """Run a script as __main__ in tmp_path and return what it printed; in this process, to load torch only once."""
+
+    def run(name, *args, code=0):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", [name, *map(str, args)])
+        capsys.readouterr()
+        try:
+            runpy.run_path(str(ROOT / "scripts" / name), run_name="__main__")
+            done = 0
+        except SystemExit as exit_:
+            done = exit_.code or 0
+        out, err = capsys.readouterr()
+        assert done == code, err
+        return err if code else out
+
+    return run
 
 
 def shows_something(path):
@@ -48,13 +61,13 @@ def complete_run(home, roles, figures):
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda p: p.name)
-def test_scripts_are_thin_and_explain_themselves(path, tmp_path):
+def test_scripts_are_thin_and_explain_themselves(script, path):
     assert len(path.read_text().splitlines()) <= 60
-    assert "usage:" in script(path.name, "--help", cwd=tmp_path).stdout
+    assert "usage:" in script(path.name, "--help")
 
 
-def test_single_agent_maker(tmp_path):
-    out = script("run_single_agent_maker.py", *SMALL, "--seed", 7, cwd=tmp_path).stdout
+def test_single_agent_maker(script, tmp_path):
+    out = script("run_single_agent_maker.py", *SMALL, "--seed", 7)
     run = complete_run(
         tmp_path / "artifacts" / "single_maker", ["maker"], ["quotes", "inventory", "book", "regimes"]
     )
@@ -62,32 +75,30 @@ def test_single_agent_maker(tmp_path):
     assert "quotes.png" in out
 
 
-def test_multi_agent_basic(tmp_path):
-    script("run_multi_agent_basic.py", *SMALL, "--out", tmp_path / "here", cwd=tmp_path)
+def test_multi_agent_basic(script, tmp_path):
+    script("run_multi_agent_basic.py", *SMALL, "--out", tmp_path / "here")
     complete_run(tmp_path / "here", ["maker", "taker"], ["quotes", "execution"])
     assert not (tmp_path / "artifacts").exists()
 
 
-def test_multi_asset_gnn_with_seeds_then_analysis(tmp_path):
-    out = script("run_multi_asset_gnn.py", *SMALL, "--seeds", 2, cwd=tmp_path).stdout
+def test_multi_asset_gnn_with_seeds_then_analysis(script, tmp_path):
+    out = script("run_multi_asset_gnn.py", *SMALL, "--seeds", 2)
     home = tmp_path / "artifacts" / "multi_asset_gnn"
     run = complete_run(home, ["maker", "arbitrageur"], ["quotes", "terms"])
     assert sorted(pd.read_csv(home / "rewards.csv")["seed"].unique()) == [0, 1]
     assert list(pd.read_csv(home / "summary.csv")["runs"]) == [2, 2]
     assert "spread" in out
     a, b = run / "seed_0" / "rewards.csv", run / "seed_1" / "rewards.csv"
-    out = script(
-        "analyze_results.py", "--csv", a, b, "--labels", "one", "two", "--out", tmp_path / "x", cwd=tmp_path
-    ).stdout
+    out = script("analyze_results.py", "--csv", a, b, "--labels", "one", "two", "--out", tmp_path / "x")
     assert "one" in out
     assert "two" in out
     assert shows_something(tmp_path / "x" / "comparison.png")
     assert list(pd.read_csv(tmp_path / "x" / "summary.csv")["group"].unique()) == ["one", "two"]
 
 
-def test_running_again_keeps_the_first_run(tmp_path):
+def test_running_again_keeps_the_first_run(script, tmp_path):
     for _ in range(2):
-        script("run_single_agent_maker.py", *SMALL, cwd=tmp_path)
+        script("run_single_agent_maker.py", *SMALL)
     home = tmp_path / "artifacts" / "single_maker"
     runs = [p for p in home.iterdir() if p.is_dir() and not p.is_symlink()]
     assert len(runs) == 2
@@ -95,8 +106,8 @@ def test_running_again_keeps_the_first_run(tmp_path):
 
 
 @pytest.mark.skipif(not MINI, reason=f"no LOBSTER mini files in {DATA} (set LOBGRAPH_DATA)")
-def test_replay_of_recorded_files(tmp_path):
-    script("run_replay.py", *MINI, *SMALL, cwd=tmp_path)
+def test_replay_of_recorded_files(script, tmp_path):
+    script("run_replay.py", *MINI, *SMALL)
     run = complete_run(tmp_path / "artifacts" / "replay", ["maker"], ["quotes", "book"])
     assert yaml.safe_load((run / "config.yaml").read_text())["market"]["books"] == [
         f.name.split("_")[0] for f in MINI
@@ -112,8 +123,8 @@ def test_replay_of_recorded_files(tmp_path):
         ("analyze_results.py", ["--csv", "no_such.csv"], "no_such.csv"),
     ],
 )
-def test_errors_are_one_red_line(name, args, says, tmp_path):
-    errors = script(name, *args, cwd=tmp_path, check=2).stderr
+def test_errors_are_one_red_line(script, name, args, says):
+    errors = script(name, *args, code=2)
     assert errors.startswith("error: ")
     assert says in errors
     assert "Traceback" not in errors

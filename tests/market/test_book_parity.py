@@ -245,7 +245,7 @@ def stream(seed: int, commands: int, chunk: int = 500) -> None:
 
 @pytest.mark.parametrize("seed", range(10))
 def test_random_streams(seed):
-    stream(seed, 15_000)
+    stream(seed, 20_000)
 
 
 @pytest.mark.slow

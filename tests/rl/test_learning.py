@@ -62,17 +62,25 @@ def test_credit_for_a_delayed_reward() -> None:
 def test_a_time_limit_is_not_an_end(norm_reward: str) -> None:
     """Constant reward 1, episodes cut after 10 steps: the value is 1 / (1 - gamma) everywhere."""
     env = ToyEnv(constant=1.0, episode=10)
-    trainer, _ = learn(env, "ppo.total_steps=32768", "ppo.gamma=0.8", f"ppo.norm_reward={norm_reward}")
+    trainer, _ = learn(
+        env, "ppo.total_steps=12288", "ppo.lr=6e-3", "ppo.gamma=0.8", f"ppo.norm_reward={norm_reward}"
+    )
     scale = float(trainer.policies.scaler("maker").scale)
     values = trainer.policies.values(env.reset())["maker"] / scale
-    torch.testing.assert_close(values, torch.full_like(values, 5.0), rtol=0.05, atol=0)
+    assert abs(float(values.mean()) - 5.0) < 0.15  # with the limit taken for an end: 3.2
+    torch.testing.assert_close(values, torch.full_like(values, 5.0), rtol=0.1, atol=0)
 
 
 def test_a_termination_is_an_end() -> None:
     """Constant reward 1, agent 0 terminated after step 6: its value is the sum of what is left, agent 1's is not."""
     env = ToyEnv({"maker": 2}, constant=1.0, episode=10, end_at=6)
     trainer, history = learn(
-        env, "ppo.total_steps=65536", "ppo.gamma=0.8", "ppo.norm_reward=false", "ppo.sharing=agent"
+        env,
+        "ppo.total_steps=24576",
+        "ppo.lr=6e-3",
+        "ppo.gamma=0.8",
+        "ppo.norm_reward=false",
+        "ppo.sharing=agent",
     )
     obs, values = env.reset(), []
     for _ in range(6):

@@ -24,7 +24,9 @@ from .regimes import measure_regimes
 from .simulate import Simulated, simulate
 from .tables import Tables, measure_tables
 
-TILT = 0.3  # probability of buying rises by this when the fundamental is one mean spread above the mid
+TILT = (
+    0.3  # probability of buying rises by this when the fundamental is one mean spread above the mid
+)
 MIN_SAMPLES = 100  # returns a correlation needs
 
 
@@ -37,14 +39,18 @@ class Calibration:
     cancels: list[float]  # measured cancels per second (net ones from snapshots)
     limits: list[float]  # measured limit orders per second, likewise
     raw: list[Simulated]  # the market of the measured tables
-    refined: list[Simulated]  # the market of `config`, on other random numbers than it was fitted on
+    refined: list[
+        Simulated
+    ]  # the market of `config`, on other random numbers than it was fitted on
     multipliers: list[dict[str, float]]  # what refinement changed, see `refine`
     notes: list[str] = field(default_factory=list)
 
     def table(self) -> pd.DataFrame:
         """Data, market of the raw tables and market of the scenario: one row per book and figure."""
         rows = []
-        for f, c, n, raw, fit in zip(self.facts, self.cancels, self.limits, self.raw, self.refined, strict=True):
+        for f, c, n, raw, fit in zip(
+            self.facts, self.cancels, self.limits, self.raw, self.refined, strict=True
+        ):
             figures = {
                 "spread [ticks]": (f.spread, raw.spread, fit.spread),
                 "depth at best [lots]": (f.depth_best, raw.depth_best, fit.depth_best),
@@ -55,8 +61,13 @@ class Calibration:
             for h, v in f.volatility.items():
                 if h in fit.volatility:
                     figures[f"volatility {h} s [ticks]"] = (v, raw.volatility[h], fit.volatility[h])
-            rows += [(f.name, key, *values, values[2] / values[0] if values[0] else np.nan) for key, values in figures.items()]
-        return pd.DataFrame(rows, columns=["book", "figure", "data", "raw tables", "calibrated", "ratio"])
+            rows += [
+                (f.name, key, *values, values[2] / values[0] if values[0] else np.nan)
+                for key, values in figures.items()
+            ]
+        return pd.DataFrame(
+            rows, columns=["book", "figure", "data", "raw tables", "calibrated", "ratio"]
+        )
 
 
 def calibrate(
@@ -71,7 +82,9 @@ def calibrate(
     line of progress at a time. Raises DataError.
     """
     if rounds < 0 or not 60.0 <= seconds <= 1e6 or not window > 0:
-        raise DataError(f"rounds must be 0 or more, seconds 60 to 1e6, window above 0; got {rounds}, {seconds:g}, {window:g}")
+        raise DataError(
+            f"rounds must be 0 or more, seconds 60 to 1e6, window above 0; got {rounds}, {seconds:g}, {window:g}"
+        )
     say = report or (lambda line: None)
     say("calibrate: reading")
     days = read_all(paths, tick=tick, lot=lot)
@@ -91,7 +104,14 @@ def calibrate(
     cancels = [t.cancel_events for t in tables]
     knobs = ones
     if rounds:
-        knobs = refine(config_of, facts, cancels, lambda cfg: simulate(cfg, seconds=seconds, seed=seed), rounds, say)
+        knobs = refine(
+            config_of,
+            facts,
+            cancels,
+            lambda cfg: simulate(cfg, seconds=seconds, seed=seed),
+            rounds,
+            say,
+        )
     fresh = seed + 1_000_003
     return Calibration(
         config=build(knobs),
@@ -110,7 +130,11 @@ def write_config(calibration: Calibration, path: str | Path, force: bool = False
     path = Path(path)
     if path.exists() and not force:
         raise DataError(f"{path}: exists already; choose another name, or force to replace it")
-    lines = ["Market calibrated to recorded order books by `lobgraph data calibrate`.", "", "Data, and simulated markets:"]
+    lines = [
+        "Market calibrated to recorded order books by `lobgraph data calibrate`.",
+        "",
+        "Data, and simulated markets:",
+    ]
     lines += calibration.table().round(3).to_string(index=False).split("\n")
     lines += ["", "Measured, but for these multipliers fitted by simulation:"]
     for f, knobs in zip(calibration.facts, calibration.multipliers, strict=True):
@@ -143,7 +167,10 @@ def _base(
     other = {"max_size": lots, "risk": {"max_inventory": 20 * lots}}
     return {
         "name": name,
-        "market": {"books": [f.name for f in facts], "initial_price": [round(f.price) for f in facts]},
+        "market": {
+            "books": [f.name for f in facts],
+            "initial_price": [round(f.price) for f in facts],
+        },
         "regimes": regimes,
         "fundamentals": {"correlation": [[float(v) for v in row] for row in corr]},
         "agents": {"maker": maker, "taker": {**other, "target": 10 * lots}, "arbitrageur": other},
@@ -151,7 +178,10 @@ def _base(
 
 
 def _with_flows(
-    base: dict[str, Any], facts: list[Facts], tables: list[Tables], knobs: Sequence[dict[str, float]]
+    base: dict[str, Any],
+    facts: list[Facts],
+    tables: list[Tables],
+    knobs: Sequence[dict[str, float]],
 ) -> dict[str, Any]:
     """The whole scenario for the given multipliers of each book."""
     flows, volatility = {}, []
@@ -164,7 +194,9 @@ def _with_flows(
             "initial_spread": int(min(max(round(f.spread), 1), 1024)),
         }
         longest = max(f.volatility) if f.volatility else 1
-        volatility.append(float(f"{f.volatility.get(longest, 0.0) / longest**0.5 * k['volatility']:.4g}"))
+        volatility.append(
+            float(f"{f.volatility.get(longest, 0.0) / longest**0.5 * k['volatility']:.4g}")
+        )
     reach = max(len(flow["limit_rates"]) for flow in flows.values())
     window = 1 << max(int(np.ceil(np.log2(4 * reach))), 9)
     while window >= min(base["market"]["initial_price"]) and window > 2 * reach:
@@ -180,11 +212,15 @@ def _correlation(days: list[Day]) -> tuple[np.ndarray, str]:
         return np.eye(1), "one asset: no correlation"
     shared = min(d.end for d in days) - max(d.start for d in days)
     if len({d.date for d in days if d.date}) > 1 or shared <= 0:
-        return np.eye(len(days)), "files of different days or hours: assets are taken as uncorrelated"
+        return np.eye(
+            len(days)
+        ), "files of different days or hours: assets are taken as uncorrelated"
     horizon = next((h for h in (60, 10) if shared / 1e9 / h >= MIN_SAMPLES), 1)
     if shared / 1e9 < 3 * horizon:
         return np.eye(len(days)), "too short a window in common: assets are taken as uncorrelated"
-    return nearest_correlation(correlation(days, horizon)), f"correlation of {horizon} s mid returns"
+    return nearest_correlation(
+        correlation(days, horizon)
+    ), f"correlation of {horizon} s mid returns"
 
 
 def nearest_correlation(c: np.ndarray, floor: float = 1e-4) -> np.ndarray:

@@ -16,7 +16,6 @@ from .nasdaq10 import Snapshots
 from .recording import DELETE, EXECUTE, HIDDEN, NS, REDUCE, SUBMIT, DataError, Recording
 
 HORIZONS = (1, 10, 60)  # seconds of returns
-MIN_SHARES = 0.5  # mean shares at a distance below which a cancel rate per share says nothing
 
 Day = Recording | Snapshots
 
@@ -44,29 +43,17 @@ class Facts:
     depth_best: float  # time-weighted mean over bid and ask
     depth_bid: float
     depth_ask: float
-    volatility: dict[int, float] = field(default_factory=dict)  # horizon [s] -> std of mid returns, ticks
+    volatility: dict[int, float] = field(
+        default_factory=dict
+    )  # horizon [s] -> std of mid returns, ticks
     depth_by_level: list[float] = field(default_factory=list)
-    gap_by_level: list[float] = field(default_factory=list)  # mean distance from the same side's best
+    gap_by_level: list[float] = field(
+        default_factory=list
+    )  # mean distance from the same side's best
 
     def as_dict(self) -> dict[str, object]:
         """Plain values, one level deep but for volatility and the lists."""
         return asdict(self)
-
-
-class DistanceRates(NamedTuple):
-    """By distance from the opposite best before the event, entry i at i + 1 ticks; per second and side. (D,) float64."""
-
-    limit_orders: np.ndarray
-    limit_shares: np.ndarray
-    cancelled_shares: np.ndarray
-    mean_shares: np.ndarray  # time-weighted mean visible shares
-    limits_beyond: float  # limit orders /s and side farther than D
-
-    @property
-    def cancel_rate(self) -> np.ndarray:
-        """(D,) cancelled fraction per second, NaN where too few shares rest to say."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(self.mean_shares >= MIN_SHARES, self.cancelled_shares / self.mean_shares, np.nan)
 
 
 class MarketOrders(NamedTuple):
@@ -104,7 +91,11 @@ def market_orders(day: Day) -> MarketOrders:
         return MarketOrders(day.order_time, day.order_side, qty, np.zeros_like(qty))
     at = np.flatnonzero((day.type == EXECUTE) | (day.type == HIDDEN))
     time, side, qty = day.time[at], day.side[at], day.qty[at].astype(np.int64)
-    first = np.flatnonzero(np.diff(time, prepend=-1) | (np.diff(side, prepend=0) != 0)) if len(at) else at
+    first = (
+        np.flatnonzero(np.diff(time, prepend=-1) | (np.diff(side, prepend=0) != 0))
+        if len(at)
+        else at
+    )
     hidden = np.where(day.type[at] == HIDDEN, qty, 0)
     sums = [np.add.reduceat(x, first) if len(first) else x for x in (qty, hidden)]
     return MarketOrders(time[first], (-side[first]).astype(np.int8), *sums)
@@ -114,7 +105,9 @@ def measure(day: Day) -> Facts:
     """All facts of one asset's day."""
     w = weights(day)
     if w.sum() <= 0:
-        raise DataError(f"{day.name}: no row with both sides holds for any time; nothing to measure")
+        raise DataError(
+            f"{day.name}: no row with both sides holds for any time; nothing to measure"
+        )
     seconds, share = day.seconds, w / w.sum()
     spread = (day.row_px[:, 1, 0] - day.row_px[:, 0, 0]).astype(np.float64)
     qty = day.row_qty.astype(np.float64)
@@ -125,7 +118,13 @@ def measure(day: Day) -> Facts:
     gap = np.einsum("n,nkl->l", share, gaps.astype(np.float64)) / np.maximum(held, 1e-12)
     orders = market_orders(day)
     nan = float("nan")
-    rates = {"limit_rate": nan, "cancel_rate": nan, "execution_rate": nan, "limit_size": nan, "cancel_size": nan}
+    rates = {
+        "limit_rate": nan,
+        "cancel_rate": nan,
+        "execution_rate": nan,
+        "limit_size": nan,
+        "cancel_size": nan,
+    }
     if isinstance(day, Recording):
         limit, cancel = day.type == SUBMIT, (day.type == REDUCE) | (day.type == DELETE)
         rates = {
@@ -152,7 +151,9 @@ def measure(day: Day) -> Facts:
         depth_best=float(by_level[:, 0].mean()),
         depth_bid=float(by_level[0, 0]),
         depth_ask=float(by_level[1, 0]),
-        volatility={h: float(np.std(returns(day, h)) * np.mean(m)) for h in HORIZONS if seconds >= 3 * h},
+        volatility={
+            h: float(np.std(returns(day, h)) * np.mean(m)) for h in HORIZONS if seconds >= 3 * h
+        },
         depth_by_level=[float(x) for x in by_level.mean(axis=0)],
         gap_by_level=[float(x) for x in gap],
     )
@@ -172,14 +173,18 @@ def first_second(day: Day) -> int:
     return -(-int(day.time[0]) // NS) * NS if isinstance(day, Snapshots) else day.start
 
 
-def sample(day: Day, horizon: float, start: int | None = None, end: int | None = None) -> np.ndarray:
+def sample(
+    day: Day, horizon: float, start: int | None = None, end: int | None = None
+) -> np.ndarray:
     """(k,) row in force every `horizon` seconds from `start` to `end` (ns; the day's own by default)."""
     start, end = first_second(day) if start is None else start, day.end if end is None else end
     grid = np.arange(start, end + 1, round(horizon * NS))
     return np.maximum(np.searchsorted(day.time, grid, side="right") - 1, 0)
 
 
-def returns(day: Day, horizon: float, start: int | None = None, end: int | None = None) -> np.ndarray:
+def returns(
+    day: Day, horizon: float, start: int | None = None, end: int | None = None
+) -> np.ndarray:
     """(k,) log returns of the mid over `horizon` seconds, one after another."""
     return np.diff(np.log(mid(day)[sample(day, horizon, start, end)]))
 
@@ -188,100 +193,12 @@ def correlation(days: Sequence[Day], horizon: float) -> np.ndarray:
     """(A, A) correlation of mid returns over `horizon` seconds in the window all share; 0 where an asset never moves."""
     start, end = max(first_second(d) for d in days), min(d.end for d in days)
     if end - start < 3 * horizon * NS:
-        raise DataError(f"{', '.join(d.name for d in days)}: share less than three horizons of {horizon:g} s")
+        raise DataError(
+            f"{', '.join(d.name for d in days)}: share less than three horizons of {horizon:g} s"
+        )
     r = np.stack([returns(d, horizon, start, end) for d in days])
     r = r - r.mean(axis=1, keepdims=True)
     size = np.sqrt((r * r).sum(axis=1))
     c = r @ r.T / np.maximum(np.outer(size, size), 1e-300)
     np.fill_diagonal(c, 1.0)
     return c
-
-
-def rates_by_distance(day: Day, distances: int) -> DistanceRates:
-    """Limit orders, cancels and resting shares at 1..distances ticks from the opposite best.
-
-    From Snapshots the flows are net: a level's rise between two rows counts as one limit order, its fall, less what
-    market orders took, as cancels; levels entering or leaving the recorded depth count as neither.
-    """
-    orders, shares, cancelled, beyond = _flows(day, distances) if isinstance(day, Recording) else _net(day, distances)
-    w = weights(day)
-    away = np.abs(day.row_px[:, ::-1, 0][:, :, None] - day.row_px)
-    use = (day.row_qty > 0) & (away <= distances) & (w > 0)[:, None, None]
-    lots = (w[:, None, None] * day.row_qty)[use]
-    resting = np.bincount(away[use], weights=lots, minlength=distances + 1)[1:] / w.sum()
-    per = 2.0 * day.seconds
-    return DistanceRates(orders / per, shares / per, cancelled / per, resting / 2.0, beyond / per)
-
-
-def _flows(day: Recording, distances: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-    opposite = np.where(day.side > 0, np.roll(day.row_px[:, 1, 0], 1), np.roll(day.row_px[:, 0, 0], 1))
-    known = np.where(day.side > 0, np.roll(day.row_qty[:, 1, 0], 1), np.roll(day.row_qty[:, 0, 0], 1)) > 0
-    known[0] = False
-    away = np.abs(opposite.astype(np.int64) - day.px)
-    near = known & (away >= 1) & (away <= distances)
-
-    def count(which: np.ndarray, by: np.ndarray | None = None) -> np.ndarray:
-        use = near & which
-        return np.bincount(away[use], weights=None if by is None else by[use], minlength=distances + 1)[1:]
-
-    limit, cancel = day.type == SUBMIT, (day.type == REDUCE) | (day.type == DELETE)
-    beyond = float((known & limit & (away > distances)).sum())
-    return count(limit).astype(np.float64), count(limit, day.qty), count(cancel, day.qty), beyond
-
-
-def net_changes(day: Snapshots) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Changes of lots at prices that two successive rows both show: (row, side 0 bid 1 ask, distance, change)."""
-    found = []
-    for k, sign in ((0, -1), (1, 1)):
-        px, qty = day.row_px[:, k].astype(np.int64), day.row_qty[:, k].astype(np.int64)
-        last = np.where(qty > 0, px, 0)[:, -1]  # 0: fewer than L levels, so the whole side is in view
-        edge = np.where(last > 0, sign * last, np.iinfo(np.int64).max)
-        seen = np.minimum(edge[1:], edge[:-1])  # prices up to here are in view before and after
-        row = np.arange(1, day.rows)
-        keys, lots = [], []
-        for shift, factor in ((1, 1), (0, -1)):
-            p, q = px[shift : day.rows - 1 + shift], qty[shift : day.rows - 1 + shift]
-            use = (q > 0) & (sign * p <= seen[:, None])
-            keys.append((np.broadcast_to(row[:, None], p.shape)[use] << 32) | p[use])
-            lots.append(factor * q[use])
-        key, where = np.unique(np.concatenate(keys), return_inverse=True)
-        change = np.bincount(where, weights=np.concatenate(lots)).astype(np.int64)
-        key, change = key[change != 0], change[change != 0]
-        at = key >> 32
-        away = np.abs(day.row_px[at - 1, 1 - k, 0] - (key & 0xFFFFFFFF))
-        found.append((at, np.full(len(at), k), away, change))
-    at, side, away, change = (np.concatenate(x) for x in zip(*found, strict=True))
-    return at, side, away, change
-
-
-def _net(day: Snapshots, distances: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-    row, side, away, change = net_changes(day)
-    cancels = np.where(change < 0, -change - traded_part(day, row, side, away, change), 0)
-    near = (away >= 1) & (away <= distances)
-
-    def count(which: np.ndarray, by: np.ndarray | None = None) -> np.ndarray:
-        use = near & which
-        return np.bincount(away[use], weights=None if by is None else by[use], minlength=distances + 1)[1:]
-
-    rise = change > 0
-    beyond = float((rise & (away > distances)).sum())
-    return count(rise).astype(np.float64), count(rise, change), count(cancels > 0, cancels), beyond
-
-
-def traded_part(
-    day: Snapshots, row: np.ndarray, side: np.ndarray, away: np.ndarray, change: np.ndarray
-) -> np.ndarray:
-    """Lots of each fall that the market orders since the row before explain, from the best price outwards."""
-    volume = np.zeros((day.rows, 2))
-    at = np.minimum(np.searchsorted(day.time, day.order_time), day.rows - 1)
-    np.add.at(volume, (at, (day.order_side > 0).astype(int)), day.order_qty)  # a buy takes asks, side 1
-    fall = np.maximum(-change, 0)
-    order = np.lexsort((away, side, row))
-    group = (2 * row + side)[order]
-    before = np.cumsum(fall[order]) - fall[order]
-    first = np.flatnonzero(np.diff(group, prepend=-1))
-    before -= np.repeat(before[first], np.diff(first, append=len(group)))
-    left = np.maximum(volume[row, side][order] - before, 0)
-    taken = np.zeros(len(change), np.int64)
-    taken[order] = np.minimum(fall[order], left)
-    return taken

@@ -1,4 +1,4 @@
-"""Any supported file -> a recorded day, and a table of what files hold (`lobgraph data info`)."""
+"""Any supported file -> a recorded day; a table of what files hold (`lobgraph data info`); the tape of a scenario."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..config import Config, ConfigError
+from ..market.state import Tape
 from .facts import Day, measure
 from .lobster import read_lobster
 from .nasdaq10 import Snapshots, read_nasdaq10
-from .recording import NS, DataError
+from .recording import NS, DataError, join
 
 
 def read(path: str | Path, *, tick: int = 100, lot: int = 1) -> Day:
@@ -20,7 +22,9 @@ def read(path: str | Path, *, tick: int = 100, lot: int = 1) -> Day:
     return read_lobster(path, tick=tick, lot=lot)
 
 
-def read_all(paths: Sequence[str | Path] | str | Path, *, tick: int = 100, lot: int = 1) -> list[Day]:
+def read_all(
+    paths: Sequence[str | Path] | str | Path, *, tick: int = 100, lot: int = 1
+) -> list[Day]:
     """Read several assets; each may come once."""
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
     if not paths:
@@ -32,7 +36,9 @@ def read_all(paths: Sequence[str | Path] | str | Path, *, tick: int = 100, lot: 
     return days
 
 
-def info(paths: Sequence[str | Path] | str | Path, *, tick: int = 100, lot: int = 1) -> pd.DataFrame:
+def info(
+    paths: Sequence[str | Path] | str | Path, *, tick: int = 100, lot: int = 1
+) -> pd.DataFrame:
     """One column per asset: what its files hold and the facts measured from them."""
     return pd.DataFrame({d.name: describe(d) for d in read_all(paths, tick=tick, lot=lot)})
 
@@ -73,3 +79,30 @@ def clock(ns: int) -> str:
     """Time of day."""
     s = ns // NS
     return f"{s // 3600:02d}:{s // 60 % 60:02d}:{s % 60:02d}"
+
+
+def load_tape_files(cfg: Config) -> tuple[Tape, tuple[int, int]]:
+    """The tape of `cfg.replay.files`, in the order of market.books, and the earliest and latest start of an episode (ns).
+
+    Raises DataError for a file that cannot be read, ConfigError where the window loses levels or no episode fits.
+    """
+    days = [read_lobster(cfg.replay.files[book]) for book in cfg.market.books]
+    reach = max(2 * day.reach + 2 for day in days)
+    if reach > cfg.market.window:
+        raise ConfigError(
+            f"market.window: {cfg.market.window} ticks cannot hold the recorded levels, which lie up to {reach // 2} "
+            f"ticks from the mid; use at least {1 << (reach - 1).bit_length()}"
+        )
+    length = round(cfg.env.episode_steps * cfg.market.dt * NS)
+    first = max(int(day.time[0]) for day in days)
+    last = min(int(day.time[-1]) for day in days)
+    if cfg.replay.start is not None:
+        first = max(first, round(cfg.replay.start * NS))
+    if cfg.replay.end is not None:
+        last = min(last, round(cfg.replay.end * NS))
+    if last - length < first:
+        raise ConfigError(
+            f"replay: an episode of {length / NS:g} s does not fit between {clock(first)} and {clock(last)}, the time "
+            "that all files (and replay.start, replay.end) share; lower env.episode_steps or market.dt"
+        )
+    return join(days, cfg.replay.snapshot_every), (first, last - length)

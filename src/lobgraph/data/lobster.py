@@ -9,18 +9,14 @@ empty. Times are read as decimals, never as floats, and are exact to the nanosec
 from __future__ import annotations
 
 import io
-import re
-import zipfile
-import zlib
 from decimal import Decimal, InvalidOperation
-from gzip import BadGzipFile, GzipFile
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
+from .files import NAME, Source, find_pair, read_bytes
 from .recording import (
     CROSS,
     DELETE,
@@ -37,36 +33,19 @@ from .recording import (
     make_recording,
 )
 
-MAX_BYTES = 1 << 30  # of one file, decompressed
-MAX_RATIO = 300  # decompressed size over compressed; order books compress 5 to 60 times
 EMPTY_PRICE = 9_999_999_999
 MAX_LEVELS = 200
 DECIMALS = 14  # of a time; more would not fit 64 bits
-NAME = re.compile(
-    r"^(?P<ticker>.+)_(?P<date>\d{4}-\d{2}-\d{2})_(?P<start>\d{1,8})_(?P<end>\d{1,8})"
-    r"_(?P<kind>message|orderbook)_(?P<levels>\d{1,3})\.csv(\.gz|\.zip)?$"
-)
-PATTERN = "TICKER_YYYY-MM-DD_START_END_message_LEVELS.csv[.gz|.zip]"
 COLUMNS = ("time", "type", "order id", "size", "price", "direction")
 
 
-class Source(NamedTuple):
-    """Where one csv lies: a file, or a member of a zip."""
-
-    path: Path
-    member: str | None = None
-
-    @property
-    def name(self) -> str:
-        """File name without folders."""
-        return Path(self.member or self.path).name
-
-    def __str__(self) -> str:
-        return f"{self.path}:{self.member}" if self.member else str(self.path)
-
-
 def read_lobster(
-    message_path: str | Path, orderbook_path: str | Path | None = None, *, tick: int = 100, lot: int = 1, every: int = 256
+    message_path: str | Path,
+    orderbook_path: str | Path | None = None,
+    *,
+    tick: int = 100,
+    lot: int = 1,
+    every: int = 256,
 ) -> Recording:
     """Read one asset's file pair.
 
@@ -75,7 +54,11 @@ def read_lobster(
     `every`: messages between the tape's snapshots. Raises DataError naming file and line.
     """
     for key, value in (("tick", tick), ("lot", lot)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= 1_000_000:
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | np.integer)
+            or not 1 <= value <= 1_000_000
+        ):
             raise DataError(f"{key}: must be a whole number from 1 to 1000000, got {value!r}")
     message, orderbook = find_pair(message_path, orderbook_path)
     name = NAME.match(message.name)
@@ -106,106 +89,12 @@ def read_lobster(
     )
 
 
-# --- finding the pair ---
-
-
-def find_pair(message_path: str | Path, orderbook_path: str | Path | None = None) -> tuple[Source, Source]:
-    """Where the message and the orderbook csv lie. Raises DataError where one is missing or several would do."""
-    sources = _sources(Path(message_path))
-    if orderbook_path is not None:
-        sources += _sources(Path(orderbook_path))
-    messages = [s for s in sources if _kind(s) == "message"]
-    books = [s for s in sources if _kind(s) == "orderbook"]
-    if orderbook_path is not None and len(sources) == 2 and not (messages and books):
-        return sources[0], sources[1]  # names that say nothing: the order of the arguments does
-    if not messages and not books:
-        held = ", ".join(s.name for s in sources[:5]) or "nothing"
-        raise DataError(f"{message_path}: expected a name like {PATTERN}, found {held}; or give both files")
-    if len(messages) > 1 or len(books) > 1:
-        raise DataError(f"{message_path}: holds several pairs ({', '.join(s.name for s in sources)}); give one pair")
-    if not messages:
-        messages = [_partner(books[0], "message")]
-    if not books:
-        books = [_partner(messages[0], "orderbook")]
-    return messages[0], books[0]
-
-
-def _kind(source: Source) -> str | None:
-    found = NAME.match(source.name)
-    return found["kind"] if found else None
-
-
-def _sources(path: Path) -> list[Source]:
-    """The csv files that a path stands for: itself, or the members of a zip."""
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
-    if path.suffix != ".zip":
-        return [Source(path)]
-    try:
-        with zipfile.ZipFile(path) as z:
-            members = [m.filename for m in z.infolist() if not m.is_dir() and m.filename.endswith(".csv")]
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
-        raise DataError(f"{path}: not a readable zip: {error}") from None
-    if not members:
-        raise DataError(f"{path}: the zip holds no .csv file")
-    return [Source(path, m) for m in members]
-
-
-def _partner(source: Source, kind: str) -> Source:
-    """The other file of the pair, beside the given one, packed in any of the three ways."""
-    name = NAME.match(source.name)
-    assert name is not None
-    stem = re.sub(r"\.csv(\.gz|\.zip)?$", "", source.name[: name.start("kind")] + kind + source.name[name.end("kind") :])
-    tried = [source.path.parent / f"{stem}.csv{end}" for end in ("", ".gz", ".zip")]
-    for path in tried:
-        if path.is_file():
-            return next((s for s in _sources(path) if _kind(s) == kind), Source(path))
-    raise DataError(f"{source}: its {kind} file is missing; expected {tried[0]} (or .gz, .zip) beside it")
-
-
-# --- bytes ---
-
-
-def read_bytes(source: Source) -> bytes:
-    """The decompressed bytes of a csv, at most MAX_BYTES of them."""
-    try:
-        if source.member:
-            with zipfile.ZipFile(source.path) as z:
-                packed = max(z.getinfo(source.member).compress_size, 1)
-                with z.open(source.member) as f:
-                    return _read(f, packed, source)
-        packed = max(source.path.stat().st_size, 1)
-        with open(source.path, "rb") as raw:
-            if source.path.suffix == ".gz":
-                with GzipFile(fileobj=raw) as f:
-                    return _read(f, packed, source)
-            return _read(raw, packed, source)
-    except EOFError:
-        raise DataError(f"{source}: the compressed file is cut short; fetch it again") from None
-    except (BadGzipFile, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:
-        raise DataError(f"{source}: not a readable compressed file: {error}") from None
-    except OSError as error:
-        raise DataError(f"{source}: cannot be read: {error.strerror or error}") from None
-
-
-def _read(f: BinaryIO | GzipFile | zipfile.ZipExtFile, packed: int, source: Source) -> bytes:
-    parts, size = [], 0
-    while part := f.read(1 << 22):
-        size += len(part)
-        if size > MAX_BYTES:
-            raise DataError(f"{source}: larger than {MAX_BYTES >> 20} MiB decompressed, refused")
-        if size > MAX_RATIO * packed and size > 1 << 24:
-            raise DataError(f"{source}: grows more than {MAX_RATIO} times when decompressed: not order-book data")
-        parts.append(part)
-    if size == 0:
-        raise DataError(f"{source}: the file is empty")
-    return b"".join(parts)
-
-
 # --- csv ---
 
 
-def _table(source: Source, data: bytes, types: list[pa.DataType], names: tuple[str, ...]) -> list[np.ndarray]:
+def _table(
+    source: Source, data: bytes, types: list[pa.DataType], names: tuple[str, ...]
+) -> list[np.ndarray]:
     """The columns of a headerless csv, int64 each; decimals in ns. Raises DataError at the first malformed line."""
     keys = [str(i) for i in range(len(types))]
     try:
@@ -213,14 +102,21 @@ def _table(source: Source, data: bytes, types: list[pa.DataType], names: tuple[s
             io.BytesIO(data),
             csv.ReadOptions(column_names=keys, use_threads=False),
             csv.ParseOptions(quote_char=False, ignore_empty_lines=False),
-            csv.ConvertOptions(column_types=dict(zip(keys, types, strict=True)), null_values=[], check_utf8=False),
+            csv.ConvertOptions(
+                column_types=dict(zip(keys, types, strict=True)), null_values=[], check_utf8=False
+            ),
         )
     except pa.ArrowInvalid as error:
         raise _fault(source, data, types, names, error) from None
     columns = []
     for column, kind in zip(table.columns, types, strict=True):
-        if pa.types.is_decimal(kind):  # 128-bit words of 10^-DECIMALS: values below 2^63 are their low half
-            words = [np.frombuffer(c.buffers()[1], np.int64)[2 * c.offset : 2 * (c.offset + len(c))] for c in column.chunks]
+        if pa.types.is_decimal(
+            kind
+        ):  # 128-bit words of 10^-DECIMALS: values below 2^63 are their low half
+            words = [
+                np.frombuffer(c.buffers()[1], np.int64)[2 * c.offset : 2 * (c.offset + len(c))]
+                for c in column.chunks
+            ]
             low, high = np.concatenate(words).reshape(-1, 2).T
             unit = 10 ** (DECIMALS - 9)
             columns.append(np.where(high == (low >> 63), (low + unit // 2) // unit, -1))
@@ -229,7 +125,9 @@ def _table(source: Source, data: bytes, types: list[pa.DataType], names: tuple[s
     return columns
 
 
-def _fault(source: Source, data: bytes, types: list[pa.DataType], names: tuple[str, ...], error: Exception) -> DataError:
+def _fault(
+    source: Source, data: bytes, types: list[pa.DataType], names: tuple[str, ...], error: Exception
+) -> DataError:
     """Find the first line that is not what it should be, by the slow way."""
     for number, line in enumerate(data.split(b"\n"), 1):
         fields = line.rstrip(b"\r").split(b",")
@@ -237,9 +135,15 @@ def _fault(source: Source, data: bytes, types: list[pa.DataType], names: tuple[s
         if line == b"" and number == data.count(b"\n") + 1:
             continue  # after the last line's end
         if len(fields) != len(types):
-            return DataError(f"{shown}: has {len(fields)} fields, expected {len(types)}: {_show(line)}")
+            return DataError(
+                f"{shown}: has {len(fields)} fields, expected {len(types)}: {_show(line)}"
+            )
         for field, kind, name in zip(fields, types, names, strict=True):
-            what = f"seconds with at most {DECIMALS} decimals" if pa.types.is_decimal(kind) else "a whole number"
+            what = (
+                f"seconds with at most {DECIMALS} decimals"
+                if pa.types.is_decimal(kind)
+                else "a whole number"
+            )
             if not _is_number(field, pa.types.is_decimal(kind)):
                 return DataError(f"{shown}: {name} {_show(field)} is not {what}")
     return DataError(f"{source}: not readable as comma-separated numbers: {error}")
@@ -272,19 +176,42 @@ def _messages(source: Source, tick: int, lot: int) -> list[np.ndarray]:
     kinds = [pa.decimal128(30, DECIMALS)] + [pa.int64()] * 5
     columns = _table(source, read_bytes(source), kinds, COLUMNS)
     time, kind, _, size, price, side = columns
-    _check(source, (time < 0) | (time > 86_400 * NS), "time: must be seconds after midnight, 0 to 86400", time / NS)
-    _check(source, np.diff(time, prepend=time[0]) < 0, "time: must not go backwards; this line is before the last")
+    _check(
+        source,
+        (time < 0) | (time > 86_400 * NS),
+        "time: must be seconds after midnight, 0 to 86400",
+        time / NS,
+    )
+    _check(
+        source,
+        np.diff(time, prepend=time[0]) < 0,
+        "time: must not go backwards; this line is before the last",
+    )
     _check(source, (kind < SUBMIT) | (kind > HALT), f"type: must be {SUBMIT} to {HALT}", kind)
     _check(source, np.abs(side) != 1, "direction: must be 1 (buy) or -1 (sell)", side)
     book = np.isin(kind, (SUBMIT, REDUCE, DELETE, EXECUTE))
     moves = book | (kind == HIDDEN)
-    _check(source, moves & ((size <= 0) | (size > MAX_LOTS)), f"size: must be 1 to {MAX_LOTS}", size)
+    _check(
+        source, moves & ((size <= 0) | (size > MAX_LOTS)), f"size: must be 1 to {MAX_LOTS}", size
+    )
     _check(source, (size < 0) | (size > MAX_LOTS), f"size: must be 0 to {MAX_LOTS}", size)
     _check(source, moves & (size % lot != 0), f"size: must be a multiple of lot {lot}", size)
-    _check(source, moves & ((price <= 0) | (price > MAX_PRICE * tick)), f"price: must be 1 to {MAX_PRICE * tick}", price)
+    _check(
+        source,
+        moves & ((price <= 0) | (price > MAX_PRICE * tick)),
+        f"price: must be 1 to {MAX_PRICE * tick}",
+        price,
+    )
     cross = kind == CROSS
-    _check(source, cross & ((price < 0) | (price > MAX_PRICE * tick)), f"price: must be 0 to {MAX_PRICE * tick}", price)
-    _check(source, book & (price % tick != 0), f"price: must be a multiple of the tick {tick}", price)
+    _check(
+        source,
+        cross & ((price < 0) | (price > MAX_PRICE * tick)),
+        f"price: must be 0 to {MAX_PRICE * tick}",
+        price,
+    )
+    _check(
+        source, book & (price % tick != 0), f"price: must be a multiple of the tick {tick}", price
+    )
     return columns
 
 
@@ -294,27 +221,47 @@ def _orderbook(source: Source, tick: int, lot: int) -> tuple[np.ndarray, np.ndar
     fields = data[: data.find(b"\n") if b"\n" in data else None].count(b",") + 1
     levels, rest = divmod(fields, 4)
     if rest or not 1 <= levels <= MAX_LEVELS:
-        raise DataError(f"{source}: line 1: has {fields} fields, expected 4 per level (ask, size, bid, size)")
+        raise DataError(
+            f"{source}: line 1: has {fields} fields, expected 4 per level (ask, size, bid, size)"
+        )
     name = NAME.match(source.name)
     if name and int(name["levels"]) != levels:
-        raise DataError(f"{source}: line 1: has {levels} levels, but its name says {name['levels']}")
-    names = tuple(f"{side} {what} {j}" for j in range(1, levels + 1) for side in ("ask", "bid") for what in ("price", "size"))
-    raw = np.stack(_table(source, data, [pa.int64()] * fields, names), axis=1).reshape(-1, levels, 2, 2)
+        raise DataError(
+            f"{source}: line 1: has {levels} levels, but its name says {name['levels']}"
+        )
+    names = tuple(
+        f"{side} {what} {j}"
+        for j in range(1, levels + 1)
+        for side in ("ask", "bid")
+        for what in ("price", "size")
+    )
+    raw = np.stack(_table(source, data, [pa.int64()] * fields, names), axis=1).reshape(
+        -1, levels, 2, 2
+    )
     raw = raw[:, :, ::-1].transpose(0, 2, 3, 1)  # (n, side, price | size, L), bids first
     price, size = raw[:, :, 0], raw[:, :, 1]
     dummy = np.array([-EMPTY_PRICE, EMPTY_PRICE])[:, None]
     there = size > 0
 
     def check(bad: np.ndarray, says: str) -> None:
-        _check(source, bad.reshape(len(raw), -1).any(axis=1), says)
+        _check(source, np.asarray(bad.reshape(len(raw), -1).any(axis=1)), says)
 
     check((size < 0) | (size > MAX_LOTS), f"sizes must be 0 to {MAX_LOTS}")
-    check(~there & (price != dummy), f"a level of size 0 must have price {-EMPTY_PRICE} (bid) or {EMPTY_PRICE} (ask)")
-    check(there & ((price <= 0) | (price > MAX_PRICE * tick)), f"prices must be 1 to {MAX_PRICE * tick}")
+    check(
+        ~there & (price != dummy),
+        f"a level of size 0 must have price {-EMPTY_PRICE} (bid) or {EMPTY_PRICE} (ask)",
+    )
+    check(
+        there & ((price <= 0) | (price > MAX_PRICE * tick)),
+        f"prices must be 1 to {MAX_PRICE * tick}",
+    )
     check(there & (price % tick != 0), f"prices must be multiples of the tick {tick}")
     check(there & (size % lot != 0), f"sizes must be multiples of lot {lot}")
     check(there[:, :, 1:] & ~there[:, :, :-1], "an empty level stands before an occupied one")
     steps = np.diff(price, axis=2) * np.array([-1, 1])[:, None]
     check(there[:, :, 1:] & (steps <= 0), "levels must be sorted, best first, each price once")
-    check(there[:, :, 0].all(axis=1) & (price[:, 0, 0] >= price[:, 1, 0]), "the best bid must be below the best ask")
+    check(
+        there[:, :, 0].all(axis=1) & (price[:, 0, 0] >= price[:, 1, 0]),
+        "the best bid must be below the best ask",
+    )
     return np.where(there, price // tick, 0), np.where(there, size // lot, 0)

@@ -19,7 +19,9 @@ from .simulate import Simulated
 from .tables import Tables, scaled, stretched
 
 KNOBS = ("stretch", "width", "cancel", "size", "cancel_size", "volatility")
-STIFFNESS = np.array([0.05, 0.3, 0.3, 0.1, 0.1, 0.1])  # pull of each multiplier's log towards 0, in units of misfit
+STIFFNESS = np.array(
+    [0.05, 0.3, 0.3, 0.1, 0.1, 0.1]
+)  # pull of each multiplier's log towards 0, in units of misfit
 LIMITS = np.log([[0.3, 0.2, 0.1, 0.2, 0.2, 0.05], [4.0, 3.0, 4.0, 8.0, 5.0, 10.0]])
 PROBE = 0.1  # log step of the difference quotients
 
@@ -49,7 +51,9 @@ def refine(
     damping = np.full(books, 0.02)
     for turn in range(rounds):
         if stale.any():
-            probes = np.stack([(misfit(best + PROBE * step) - now) / PROBE for step in np.eye(k)], axis=2)
+            probes = np.stack(
+                [(misfit(best + PROBE * step) - now) / PROBE for step in np.eye(k)], axis=2
+            )
             slopes[stale] = probes[stale]
         x = best.copy()
         for a in range(books):
@@ -61,7 +65,9 @@ def refine(
         best[stale], now[stale] = x[stale], r[stale]
         damping = np.where(stale, damping / 3.0, damping * 5.0)
         if report:
-            report(f"calibrate: round {turn + 1} of {rounds}, misfit {np.sqrt((now * now).sum(axis=1).mean()):.3f}")
+            report(
+                f"calibrate: round {turn + 1} of {rounds}, misfit {np.sqrt((now * now).sum(axis=1).mean()):.3f}"
+            )
     return [as_multipliers(row) for row in best]
 
 
@@ -72,9 +78,15 @@ def as_multipliers(logs: np.ndarray) -> dict[str, float]:
 
 def residuals(made: Simulated, fact: Facts, cancels: float) -> np.ndarray:
     """(5,) weighted log ratios: spread, depth at best, cancels, volatility over 10 s and 60 s."""
-    pairs = [(1.0, made.spread, fact.spread), (1.0, made.depth_best, fact.depth_best), (1.0, made.cancel_rate, cancels)]
+    pairs = [
+        (1.0, made.spread, fact.spread),
+        (1.0, made.depth_best, fact.depth_best),
+        (1.0, made.cancel_rate, cancels),
+    ]
     pairs += [(0.3, made.volatility.get(h, 0.0), fact.volatility.get(h, 0.0)) for h in (10, 60)]
-    return np.array([w * np.log(max(m, 1e-9) / max(t, 1e-9)) if t > 0 and m > 0 else 0.0 for w, m, t in pairs])
+    return np.array(
+        [w * np.log(max(m, 1e-9) / max(t, 1e-9)) if t > 0 and m > 0 else 0.0 for w, m, t in pairs]
+    )
 
 
 def apply(tables: Tables, knobs: dict[str, float]) -> dict[str, Any]:
@@ -84,7 +96,9 @@ def apply(tables: Tables, knobs: dict[str, float]) -> dict[str, Any]:
     limits = limits[:last]
     d = np.arange(1, len(tables.limit_rates) + 1, dtype=np.float64)
     m = float(d @ tables.limit_rates / tables.limit_rates.sum())
-    source = (np.arange(1, last + 1) / knobs["stretch"] - m) / knobs["width"] + m  # where each distance came from
+    source = (np.arange(1, last + 1) / knobs["stretch"] - m) / knobs[
+        "width"
+    ] + m  # where each distance came from
     cancels = np.interp(source, d, tables.cancel_rates) * knobs["cancel"]
     return {
         "limit_rates": [float(f"{v:.5g}") for v in limits],

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from .facts import Day, first_second, market_orders, mid, net_changes, weights
+from .distance import net_changes
+from .facts import Day, first_second, market_orders, mid, weights
 from .recording import DELETE, NS, REDUCE, SUBMIT, Recording
 
 CALM, STRESS = "normal", "stress"
@@ -25,7 +26,10 @@ def measure_regimes(days: Sequence[Day], seconds: float = 10.0) -> tuple[dict[st
     start, end = max(first_second(d) for d in days), min(d.end for d in days)
     count = int((end - start) / (seconds * NS))
     if count < MIN_WINDOWS:
-        return SINGLE, f"one regime: {max(count, 0)} windows of {seconds:g} s are too few to tell two apart"
+        return (
+            SINGLE,
+            f"one regime: {max(count, 0)} windows of {seconds:g} s are too few to tell two apart",
+        )
     edges = start + np.arange(count + 1) * round(seconds * NS)
     tables = [_windows(d, edges) for d in days]
     stress = split(np.mean([_index(t) for t in tables], axis=0))
@@ -35,7 +39,9 @@ def measure_regimes(days: Sequence[Day], seconds: float = 10.0) -> tuple[dict[st
         return SINGLE, "one regime: the windows do not fall into two groups"
     kinds: dict[str, dict[str, float]] = {}
     for name, where in ((CALM, ~stress), (STRESS, stress)):
-        kinds[name] = {k: round(float(v), 4) for k, v in _multipliers(tables, where, stress).items()}
+        kinds[name] = {
+            k: round(float(v), 4) for k, v in _multipliers(tables, where, stress).items()
+        }
     time = count * seconds
     section = {
         "kinds": kinds,
@@ -45,7 +51,10 @@ def measure_regimes(days: Sequence[Day], seconds: float = 10.0) -> tuple[dict[st
             STRESS: {CALM: round(spells / (time * share), 8)},
         },
     }
-    return section, f"stress in {share:.0%} of the time, in {spells} spells of {time * share / spells:.0f} s on average"
+    return (
+        section,
+        f"stress in {share:.0%} of the time, in {spells} spells of {time * share / spells:.0f} s on average",
+    )
 
 
 def _windows(day: Day, edges: np.ndarray) -> dict[str, np.ndarray]:
@@ -82,11 +91,15 @@ def _index(table: dict[str, np.ndarray]) -> np.ndarray:
     return np.mean(parts, axis=0)
 
 
-def _multipliers(tables: list[dict[str, np.ndarray]], where: np.ndarray, stress: np.ndarray) -> dict[str, float]:
+def _multipliers(
+    tables: list[dict[str, np.ndarray]], where: np.ndarray, stress: np.ndarray
+) -> dict[str, float]:
     """A regime's rates over the day's, averaged over the assets. `where`: the regime's windows."""
 
     def over(table: dict[str, np.ndarray], key: str, use: np.ndarray) -> float:
-        return table[key][use].mean() / max(table[key].mean(), 1e-12) if table[key].mean() > 0 else 1.0
+        return (
+            table[key][use].mean() / max(table[key].mean(), 1e-12) if table[key].mean() > 0 else 1.0
+        )
 
     def cancel(table: dict[str, np.ndarray], use: np.ndarray) -> float:
         return table["cancel"][use].sum() / max(table["resting"][use].sum(), 1e-12)
@@ -94,7 +107,11 @@ def _multipliers(tables: list[dict[str, np.ndarray]], where: np.ndarray, stress:
     share = stress.mean()
     found = {k: float(np.mean([over(t, k, where) for t in tables])) for k in ("limit", "market")}
     usual = [share * cancel(t, stress) + (1.0 - share) * cancel(t, ~stress) for t in tables]
-    found["cancel"] = float(np.mean([cancel(t, where) / u if u > 0 else 1.0 for t, u in zip(tables, usual, strict=True)]))
+    found["cancel"] = float(
+        np.mean(
+            [cancel(t, where) / u if u > 0 else 1.0 for t, u in zip(tables, usual, strict=True)]
+        )
+    )
     found["volatility"] = float(np.sqrt(np.mean([over(t, "square", where) for t in tables])))
     return found
 
@@ -120,9 +137,14 @@ def split(x: np.ndarray, rounds: int = 60) -> np.ndarray:
             backward[t] = step @ (near[t + 1] * backward[t + 1]) / scale[t + 1]
         posterior = forward * backward
         posterior /= posterior.sum(axis=1, keepdims=True)
-        pairs = forward[:-1, :, None] * step * (near[1:] * backward[1:] / scale[1:, None])[:, None, :]
+        pairs = (
+            forward[:-1, :, None] * step * (near[1:] * backward[1:] / scale[1:, None])[:, None, :]
+        )
         step = pairs.sum(axis=0) / np.maximum(pairs.sum(axis=(0, 2))[:, None], 1e-12)
         total = np.maximum(posterior.sum(axis=0), 1e-9)
         first, mean = posterior[0], posterior.T @ x / total
-        std = np.maximum(np.sqrt((posterior * (x[:, None] - mean) ** 2).sum(axis=0) / total), 1e-3 * max(x.std(), 1e-9))
+        std = np.maximum(
+            np.sqrt((posterior * (x[:, None] - mean) ** 2).sum(axis=0) / total),
+            1e-3 * max(x.std(), 1e-9),
+        )
     return posterior[:, int(np.argmax(mean))] > 0.5

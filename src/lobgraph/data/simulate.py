@@ -46,7 +46,11 @@ def simulate(
     steps, skip = max(round(seconds / cfg.market.dt), 2), round(burn_in / cfg.market.dt)
     quiet = make_config(
         cfg.model_dump(mode="json", exclude_unset=True)
-        | {"agents": {"maker": {"count": 0}}, "replay": {}, "env": {"num_envs": 1, "episode_steps": 1_000_000}}
+        | {
+            "agents": {"maker": {"count": 0}},
+            "replay": {},
+            "env": {"num_envs": 1, "episode_steps": 1_000_000},
+        }
     )
     books = cfg.market.num_books
     p, f = make_params(quiet, seed), make_flow(quiet)
@@ -103,7 +107,9 @@ def _run(p, f, tape, state, orders, cancels, cancel_scale, skip, sums, mids):
                     sums[a, LIMITS] += orders[regime, a, 0]
                     sums[a, MARKETS] += orders[regime, a, 1]
                     sums[a, CANCELS] += _sample(state, env, a, cancels, sums) * cancel_scale[regime]
-                    mids[env, t - skip, a] = 0.5 * (state.head[env, a, BID] + state.head[env, a, ASK])
+                    mids[env, t - skip, a] = 0.5 * (
+                        state.head[env, a, BID] + state.head[env, a, ASK]
+                    )
 
 
 @kernel()

@@ -10,13 +10,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .facts import Day, market_orders, net_changes, rates_by_distance, traded_part
+from .distance import net_changes, rates_by_distance, traded_part
+from .facts import Day, market_orders
 from .recording import DELETE, REDUCE, SUBMIT, DataError, Recording
 
 COVER = 0.995  # share of limit orders within the table; the rest is placed at its end
 MAX_DISTANCE = 2048
 MAX_SIZES = 200
-POOL = 0.02  # a cancel rate is pooled over neighbours until they hold this share of the resting lots
+POOL = (
+    0.02  # a cancel rate is pooled over neighbours until they hold this share of the resting lots
+)
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,10 @@ class Tables:
 
 def measure_tables(day: Day) -> Tables:
     """Measure one book. Raises DataError where a kind of event never occurs."""
-    reach = min(int(np.abs(day.row_px[:, ::-1, 0][:, :, None] - day.row_px)[day.row_qty > 0].max()), MAX_DISTANCE)
+    reach = min(
+        int(np.abs(day.row_px[:, ::-1, 0][:, :, None] - day.row_px)[day.row_qty > 0].max()),
+        MAX_DISTANCE,
+    )
     full = rates_by_distance(day, max(reach, 1))
     total = full.limit_orders.sum() + full.limits_beyond
     if total <= 0:
@@ -91,7 +97,9 @@ def size_distribution(sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         keep = np.zeros(len(values), bool)
         keep[np.argsort(-counts, kind="stable")[: MAX_SIZES // 2]] = True
         rest, weight = values[~keep], counts[~keep]
-        bins = np.minimum((np.cumsum(weight) - 1) * (MAX_SIZES // 2) // weight.sum(), MAX_SIZES // 2 - 1)
+        bins = np.minimum(
+            (np.cumsum(weight) - 1) * (MAX_SIZES // 2) // weight.sum(), MAX_SIZES // 2 - 1
+        )
         filled = np.bincount(bins, weights=weight)
         middle = np.bincount(bins, weights=weight * rest)[filled > 0] / filled[filled > 0]
         values = np.concatenate([values[keep], np.maximum(np.round(middle), 1).astype(np.int64)])

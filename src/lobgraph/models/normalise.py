@@ -34,7 +34,15 @@ class RunningMoments(nn.Module):
         n = rows.shape[0]
         if n == 0:
             return
-        var, mean = torch.var_mean(rows.double(), dim=0, correction=0)
+        origin = (
+            self.mean.to(rows.dtype) if self.count > 0 else rows[0]
+        )  # near the mean, so that nothing cancels
+        centred = rows - origin
+        first, second = (
+            centred.sum(0).double() / n,
+            centred.square_().sum(0).double() / n,
+        )  # var_mean: 8 times slower
+        mean, var = origin.double() + first, (second - first.square()).clamp_(min=0.0)
         if not torch.isfinite(var).all():
             bad = (~torch.isfinite(rows)).any(0).nonzero()[:, 0].tolist()
             raise FloatingPointError(f"non-finite values in features {bad}")
@@ -68,7 +76,11 @@ class Normaliser(RunningMoments):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., F) float32 to (..., F) float32, a new tensor."""
-        return (x - self.shift).mul_(self.scale).clamp_(-CLIP, CLIP)
+        return self.apply_(x.clone())
+
+    def apply_(self, x: Tensor) -> Tensor:
+        """The same in place."""
+        return x.sub_(self.shift).mul_(self.scale).clamp_(-CLIP, CLIP)
 
 
 class RewardScaler(RunningMoments):

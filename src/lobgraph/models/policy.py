@@ -8,7 +8,7 @@ encoder for all roles' actors and critics; without it one for each policy, still
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Protocol, Self
 
@@ -171,34 +171,35 @@ class PolicySet(nn.Module):
         """nodes (G, N, M, F), edges (P, M, Fe), vector (G, M, V), all normalised, for the G agents of `agents`."""
         if self.ppo.sharing == "all":
             vector = torch.cat([vector, self._role_one_hot(vector)], -1)
+        units = [unit for role in self.agents for unit in self._units(role)]
+        sizes = [size for _, _, size in units]
         embedded = self.encoders["all"](nodes, self.weights, True) if self.one_encoder else None
+        values: Sequence[Tensor | None] = [None] * len(units)
         if self.trunk is not None:
-            pooled = self.critics["all"](embedded, vector)
+            values = self.critics["all"](embedded, vector).split(sizes)
             embedded = self.trunk(embedded, vector)
-        else:
-            pooled = None
+        # split, not slices: the gradients of slices are padded with zeros to the full size and added up
+        inputs = (nodes if embedded is None else embedded).split(sizes)
+        parts: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {role: [] for role in self.agents}
+        for (role, key, _), h, v, value in zip(units, inputs, vector.split(sizes), values, strict=True):
+            if embedded is None:
+                h = self.encoders[key](h, self.weights, True)
+            mean = self.actors[key](h, edges, v, self.pairs)
+            value = self.critics[key](h, v) if value is None else value
+            parts[role].append((mean, self.log_std[key].view(1, 1, 1, -1), value))
         outputs = {}
-        for role, rows in self.agents.items():
-            means, values, log_stds = [], [], []
-            for key, part in self._parts(role, rows):
-                h = (
-                    self.encoders[key](nodes[part], self.weights, True)
-                    if embedded is None
-                    else embedded[part]
-                )
-                means.append(self.actors[key](h, edges, vector[part], self.pairs))
-                values.append(self.critics[key](h, vector[part]) if pooled is None else pooled[part])
-                log_stds.append(self.log_std[key].view(1, 1, 1, -1))
-            outputs[role] = Output(Gaussian(_cat(means), _cat(log_stds)), _cat(values))
+        for role, each in parts.items():
+            mean, log_std, value = (_cat(list(x)) for x in zip(*each, strict=True))
+            outputs[role] = Output(Gaussian(mean, log_std), value)
         return outputs
 
-    def _parts(self, role: str, rows: slice) -> list[tuple[str, slice]]:
-        if self.ppo.sharing != "agent":
-            return [(role, rows)]
+    def _units(self, role: str) -> list[tuple[str, str, int]]:
+        """The role's policies as (role, key, agents it acts for)."""
+        rows = self.agents[role]
         count = rows.stop - rows.start
-        return [
-            (key, slice(rows.start + k, rows.start + k + 1)) for k, key in enumerate(self.keys(role)[:count])
-        ]
+        if self.ppo.sharing != "agent":
+            return [(role, role, count)]
+        return [(role, key, 1) for key in self.keys(role)[:count]]
 
     def _role_one_hot(self, vector: Tensor) -> Tensor:
         """(G, M, len(ROLES)): expanded from one row per agent."""
@@ -207,11 +208,13 @@ class PolicySet(nn.Module):
             one_hot[rows, ROLES.index(role)] = 1.0
         return one_hot.unsqueeze(1).expand(-1, vector.shape[1], -1)
 
-    def normalise(self, nodes: Tensor, edges: Tensor, vector: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Apply the committed statistics over the last axis of each; unchanged without `ppo.norm_obs`."""
-        if not self.ppo.norm_obs:
-            return nodes, edges, vector
-        return self.node_norm(nodes), self.edge_norm(edges), self.vector_norm(vector)
+    def normalise_(self, nodes: Tensor, edges: Tensor, vector: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Apply the committed statistics over the last axis of each, in place; nothing without `ppo.norm_obs`."""
+        if self.ppo.norm_obs:
+            self.node_norm.apply_(nodes)
+            self.edge_norm.apply_(edges)
+            self.vector_norm.apply_(vector)
+        return nodes, edges, vector
 
     def commit(self) -> None:
         """Take the observation statistics gathered so far into use."""
@@ -233,9 +236,9 @@ class PolicySet(nn.Module):
         if not self.weights.shape[0]:
             raise PolicyError("call attach(env) first: the policies do not know the market's graph")
         parts = [obs[role] for role in self.specs]
-        nodes = torch.cat([o.nodes for o in parts], 1).permute(1, 2, 0, 3)
-        vector = torch.cat([o.vector for o in parts], 1).transpose(0, 1)
-        return self(*self.normalise(nodes, parts[0].edges[:, 0].transpose(0, 1), vector))
+        nodes = torch.cat([o.nodes.permute(1, 2, 0, 3) for o in parts])  # copies: normalised in place below
+        vector = torch.cat([o.vector.transpose(0, 1) for o in parts])
+        return self(*self.normalise_(nodes, parts[0].edges[:, 0].transpose(0, 1).clone(), vector))
 
     @torch.no_grad()
     def act(

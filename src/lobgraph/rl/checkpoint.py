@@ -77,7 +77,7 @@ def save_policies(path: str | Path, policies: PolicySet, **extra: Any) -> Path:
     """Write `path` (.safetensors) and the JSON beside it; `extra` is kept in both (config, update, ...)."""
     path = Path(path)
     about = _describe(policies, extra)
-    tensors = {name: tensor.detach().contiguous() for name, tensor in policies.state_dict().items()}
+    tensors = {name: tensor.detach().clone() for name, tensor in policies.state_dict().items()}
     write_atomic(path, save(tensors, metadata={HEADER: json.dumps(about)}))
     readable = json.dumps({**about, "normaliser": _statistics(policies)}, indent=1)
     write_atomic(path.with_suffix(".json"), readable.encode())

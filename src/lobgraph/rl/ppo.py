@@ -83,8 +83,8 @@ class PPO:
 
     def __init__(self, policies: PolicySet, ppo: PPOConfig, generator: torch.Generator) -> None:
         self.policies, self.ppo, self.generator = policies, ppo, generator
-        self.parameters = list(policies.parameters())
-        self.optimizer = torch.optim.Adam(self.parameters, lr=ppo.lr, eps=1e-5, fused=True)
+        self.flat = flatten_parameters(policies)
+        self.optimizer = torch.optim.Adam([self.flat], lr=ppo.lr, eps=1e-5, fused=True)
 
     def update(self, rollout: Rollout, lr: float, ent_coef: float) -> dict[str, float]:
         """Run the epochs over one rollout. Returns the metrics `losses/...` and `charts/...`."""
@@ -158,18 +158,36 @@ class PPO:
                 parts = ", ".join(f"{n} {getattr(loss, n).item():g}" for n in ("policy", "value", "entropy"))
                 raise TrainingError(f"{role} loss is {one.item()} ({parts})")
             total = total + one
-        self.optimizer.zero_grad(set_to_none=True)
+        grad = self.flat.grad
+        assert grad is not None
+        grad.zero_()
         total.backward()
-        norm = float(nn.utils.clip_grad_norm_(self.parameters, self.ppo.max_grad_norm, foreach=True))
+        norm = float(grad.norm())
         if not math.isfinite(norm):
             raise TrainingError(f"gradient norm is {norm} (roles {', '.join(losses)})")
+        if norm > self.ppo.max_grad_norm:
+            grad.mul_(self.ppo.max_grad_norm / norm)
         self.optimizer.step()
         self.policies.project()
         return norm
+
+
+def flatten_parameters(module: nn.Module) -> nn.Parameter:
+    """Put all parameters, and their gradients, side by side in one tensor that the module's own are views of.
+
+    One call then clears, clips or steps all of them: with dozens of small tensors those calls cost as much as a layer.
+    """
+    parameters = list(module.parameters())
+    flat = nn.Parameter(torch.cat([p.detach().reshape(-1) for p in parameters]))
+    flat.grad = torch.zeros_like(flat)
+    sizes = [p.numel() for p in parameters]
+    for p, value, grad in zip(parameters, flat.detach().split(sizes), flat.grad.split(sizes), strict=True):
+        p.data, p.grad = value.view_as(p), grad.view_as(p)
+    return flat
 
 
 def take(x: Tensor, index: Tensor) -> Tensor:
     """x (A, S, F) or (A, B, S, F) at samples `index` (M,), contiguous; one gather over rows, twice as fast as by axis."""
     *lead, samples, width = x.shape
     rows = torch.arange(math.prod(lead)).mul_(samples).unsqueeze(1) + index
-    return x.reshape(-1, width).index_select(0, rows.view(-1)).view(*lead, -1, width)
+    return x.reshape(-1, width).index_select(0, rows.view(-1)).view(*lead, len(index), width)

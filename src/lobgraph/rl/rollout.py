@@ -1,7 +1,8 @@
 """T steps of the environment into preallocated arrays: observations, actions, log-probabilities, values, rewards.
 
-Observations are stored normalised and agent-major, (G, N, S, F) with S = T * E samples, sample t * E + e; so the update
-gathers minibatches without touching them again. Steps of agents that have already ended are marked and count nowhere.
+Observations are stored agent-major, (G, N, S, F) with S = T * E samples, sample t * E + e: as they come while the rollout
+is filled, then counted and normalised in place, so that the update gathers minibatches without touching them again.
+Steps of agents that have already ended are marked and count nowhere.
 """
 
 from __future__ import annotations
@@ -76,10 +77,15 @@ class Rollout:
         samples = self.T * self.E
         _, agents, n, f = env.nodes.shape
         self.nodes = torch.empty(agents, n, samples, f)  # (G, N, S, F)
-        self.edges = torch.empty(env.edges.shape[1], samples, env.edges.shape[2])  # (P, S, Fe)
+        on_pairs = any(spec.acts_on == "pair" for spec in env.specs.values())
+        self.P = (
+            env.edges.shape[1] if on_pairs else 0
+        )  # with thirty books the pairs outweigh the rest: kept if used
+        self.edges = torch.empty(self.P, samples, env.edges.shape[2])  # (P, S, Fe)
         self.vector = torch.empty(agents, samples, env.vector.shape[2])  # (G, S, V)
         self.roles = {role: self._role_store(spec, samples) for role, spec in env.specs.items()}
         self.alive = torch.ones(self.E, agents, dtype=torch.bool)  # agents whose episode still runs
+        self.counted = torch.ones(agents, samples, dtype=torch.bool)  # `alive` by sample
         self.final: list[FinalObs] = []
         self.episodes: list[dict[str, Any]] = []  # statistics of the episodes that ended in this rollout
         self.seconds = {"env": 0.0, "inference": 0.0}
@@ -108,7 +114,9 @@ class Rollout:
         """Reset the environment and take the statistics of its first observations into use."""
         self.env.reset()
         self._check_observation(0)
-        self._count_observation()
+        self._store(slice(0, self.E))
+        first = slice(0, self.E)
+        self._count_observations(self.nodes[:, :, first], self.edges[:, first], self.vector[:, first], None)
         self.policies.commit()
 
     @torch.inference_mode()
@@ -120,7 +128,6 @@ class Rollout:
         for t in range(self.T):
             start = perf_counter()
             self._check_observation(t)
-            self._count_observation()
             actions = self._act(slice(t * self.E, (t + 1) * self.E), generator)
             acted = perf_counter()
             _, rewards, terminated, truncated, info = self.env.step(actions)
@@ -135,6 +142,9 @@ class Rollout:
         self._check_observation(self.T)
         self._check_rewards()
         self._bootstrap()
+        alive = None if bool(self.counted.all()) else self.counted
+        self._count_observations(self.nodes, self.edges, self.vector, alive)
+        self.policies.normalise_(self.nodes, self.edges, self.vector)
         self.seconds["inference"] += perf_counter() - start
 
     def advantages(self) -> None:
@@ -169,29 +179,34 @@ class Rollout:
 
     # --- one step ---
 
+    def _store(self, cols: slice) -> None:
+        """The environment's current observation, as it is."""
+        self.nodes[:, :, cols] = self.env.nodes.permute(1, 2, 0, 3)
+        self.edges[:, cols] = self.env.edges[:, : self.P].transpose(0, 1)
+        self.vector[:, cols] = self.env.vector.transpose(0, 1)
+        self.counted[:, cols] = self.alive.t()
+
     def _act(self, cols: slice, generator: torch.Generator) -> dict[str, Tensor]:
-        env, policies = self.env, self.policies
-        nodes, edges, vector = policies.normalise(env.nodes, env.edges, env.vector)
-        self.nodes[:, :, cols] = nodes.permute(1, 2, 0, 3)
-        self.edges[:, cols] = edges.transpose(0, 1)
-        self.vector[:, cols] = vector.transpose(0, 1)
+        self._store(cols)
+        parts = (self.nodes[:, :, cols].clone(), self.edges[:, cols].clone(), self.vector[:, cols].clone())
         actions = {}
-        for role, out in policies(self.nodes[:, :, cols], self.edges[:, cols], self.vector[:, cols]).items():
+        for role, out in self.policies(*self.policies.normalise_(*parts)).items():
             store, raw = self.roles[role], out.policy.sample(generator)
             store.actions[:, :, cols] = raw
             store.logprobs[:, cols] = out.policy.log_prob(raw)
             store.values[:, cols] = out.value
-            actions[role] = policies.physical(role, raw)
+            actions[role] = self.policies.physical(role, raw)
         return actions
 
-    def _count_observation(self) -> None:
-        if self.ppo.norm_obs:
-            env, policies = self.env, self.policies
-            alive = None if bool(self.alive.all()) else self.alive
-            nodes_alive = None if alive is None else alive.unsqueeze(-1).expand(env.nodes.shape[:3])
-            policies.node_norm.update(env.nodes, nodes_alive)
-            policies.vector_norm.update(env.vector, alive)
-            policies.edge_norm.update(env.edges)
+    def _count_observations(self, nodes: Tensor, edges: Tensor, vector: Tensor, alive: Tensor | None) -> None:
+        """Add to the statistics; `alive` (G, S) bool leaves out what agents saw after their end."""
+        if not self.ppo.norm_obs:
+            return
+        for g in range(nodes.shape[0]):  # by agent: temporaries stay small
+            own = None if alive is None else alive[g]
+            self.policies.node_norm.update(nodes[g], None if own is None else own.expand(nodes.shape[1:3]))
+            self.policies.vector_norm.update(vector[g], own)
+        self.policies.edge_norm.update(edges)
 
     def _follow_ends(self, t: int, terminated: Any, info: dict[str, Any]) -> None:
         """Keep what is needed of the episodes that ended, and who is still in the running ones."""
@@ -207,7 +222,7 @@ class Rollout:
             torch.cat([o.nodes[rows] for o in last], 1),
             torch.cat([o.vector[rows] for o in last], 1),
         )
-        self.final.append(FinalObs(t, rows, nodes, last[0].edges[rows, 0], vector))
+        self.final.append(FinalObs(t, rows, nodes, last[0].edges[rows, 0, : self.P], vector))
         self.episodes.append(info["episodes"])
 
     # --- end of the rollout ---
@@ -217,7 +232,7 @@ class Rollout:
         env, final = self.env, self.final
         values = self._values(
             torch.cat([env.nodes, *(f.nodes for f in final)]),
-            torch.cat([env.edges, *(f.edges for f in final)]),
+            torch.cat([env.edges[:, : self.P], *(f.edges for f in final)]),
             torch.cat([env.vector, *(f.vector for f in final)]),
         )
         for role, store in self.roles.items():
@@ -229,8 +244,8 @@ class Rollout:
                 start += len(f.rows)
 
     def _values(self, nodes: Tensor, edges: Tensor, vector: Tensor) -> dict[str, Tensor]:
-        """(B, G, N, F), (B, P, Fe), (B, G, V) not normalised, to (B, K) per role."""
-        nodes, edges, vector = self.policies.normalise(nodes, edges, vector)
+        """(B, G, N, F), (B, P, Fe), (B, G, V), not normalised and overwritten, to (B, K) per role."""
+        nodes, edges, vector = self.policies.normalise_(nodes, edges, vector)
         out = self.policies(nodes.permute(1, 2, 0, 3), edges.transpose(0, 1), vector.transpose(0, 1))
         return {role: o.value.t() for role, o in out.items()}
 

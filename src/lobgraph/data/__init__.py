@@ -1,0 +1,1 @@
+"""Recorded order books: readers -> tapes for replay, measured facts, and scenarios calibrated to them."""

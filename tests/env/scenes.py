@@ -1,0 +1,73 @@
+"""Markets, actions and hand-made bookkeeping that the environment's tests share."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from lobgraph.config import Config, make_config
+from lobgraph.env.market_env import MarketEnv
+from lobgraph.market import state as ms
+
+MARKET = {"books": ["X1", "X2", "Y"], "underlying": ["X", "X", "Y"], "window": 256, "initial_price": [10_000, 10_040, 700]}
+AGENTS = {
+    "maker": {"count": 2, "max_size": 6, "risk": {"max_inventory": 20}},
+    "taker": {"count": 1, "max_size": 8, "target": 60, "risk": {"max_inventory": 100}},
+    "arbitrageur": {"count": 2, "pairs": "all", "max_size": 5, "risk": {"max_inventory": 15}},
+}
+STILL = {"intensity": 0.0, "market_rate": 0.0, "cancel_rate": 0.0, "warmup": 0.0}  # nobody but the agents
+
+
+def scene(**sections) -> Config:
+    """Two venues of X and one book of Y, two makers, a taker, two arbitrageurs; sections replace or add keys."""
+    tree: dict = {
+        "market": dict(MARKET) | {"maker_rebate": 0.0002, "taker_fee": 0.0005},
+        "agents": AGENTS,
+        "env": {"episode_steps": 12, "threads": 1},
+        "flow": {"warmup": 5.0},
+    }
+    for name, section in sections.items():
+        tree[name] = {**tree.get(name, {}), **section} if name != "agents" else {"maker": {"count": 0}} | section
+    return make_config(tree)
+
+
+def one_book(agents: dict, **sections) -> Config:
+    """One book; only the agents given."""
+    market = {"books": ["A"], "underlying": None, "initial_price": 1000} | sections.pop("market", {})
+    return scene(market=market, agents=agents, **sections)
+
+
+def random_actions(env: MarketEnv, rng: np.random.Generator, beyond: float = 0.0) -> dict[str, torch.Tensor]:
+    """Uniform in the bounds, or up to `beyond` of their width outside."""
+    actions = {}
+    for role, s in env.specs.items():
+        shape = (env.num_envs, s.count, s.items, len(s.action_names))
+        width = s.high - s.low
+        u = rng.uniform(-beyond, 1.0 + beyond, shape)
+        actions[role] = torch.as_tensor(s.low + u * width, dtype=torch.float32)
+    return actions
+
+
+def still_actions(env: MarketEnv) -> dict[str, torch.Tensor]:
+    """No quotes, no orders."""
+    return {
+        role: torch.zeros(env.num_envs, s.count, s.items, len(s.action_names)) for role, s in env.specs.items()
+    }
+
+
+def mids(env: MarketEnv) -> np.ndarray:
+    """(E, A) float64 ticks."""
+    return 0.5 * (env.state.head[..., ms.BID] + env.state.head[..., ms.ASK])
+
+
+class Accounts:
+    """What the accounts say at one moment, by hand: arrays over (E, G)."""
+
+    def __init__(self, env: MarketEnv) -> None:
+        account = env.state.account[:, :, :-1]  # (E, A, G, C)
+        self.inventory = account[..., ms.INVENTORY].swapaxes(1, 2).copy()  # (E, G, A)
+        self.equity = (account[..., ms.CASH] + account[..., ms.INVENTORY] * mids(env)[..., None]).sum(axis=1)
+        m = env.cfg.market
+        aggressive = account[..., ms.AGGRESSIVE_NOTIONAL].sum(axis=1)
+        passive = account[..., ms.PASSIVE_NOTIONAL].sum(axis=1)
+        self.fees = m.taker_fee * aggressive - m.maker_rebate * passive
