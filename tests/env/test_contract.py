@@ -250,7 +250,7 @@ def test_a_drawdown_terminates_and_liquidates_and_costs():
         assert not reward["taker"][0]
         assert not info["terms"]["taker"][0].any()
         assert not info["active"]["taker"][0]
-        assert truncated["taker"][0] == False  # noqa: E712 (its episode had ended before the time limit)
+        assert not truncated["taker"][0]  # its episode had ended before the time limit
         if step < 11:
             assert env.snapshot(0)["inventory"].flatten().tolist() == [0, 0]
     assert info["done"].all()

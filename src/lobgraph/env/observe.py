@@ -17,6 +17,7 @@ from ..market.jit import inlined, kernel
 from ..market.state import (
     ASK,
     BID,
+    INITIAL_PX,
     INVENTORY,
     MAX_DRAWDOWN,
     MAX_INVENTORY,
@@ -42,7 +43,7 @@ PUBLIC = (
     "move",  # mid's move over the last step, ticks
     "drift",  # mid less its value at the episode's start, in 10 ticks
     "gap_slow",  # mid less its slow average, ticks: a proxy of mispricing
-    "gap_venues",  # mean over venues of the same underlying of their drift less this one's, ticks
+    "gap_venues",  # mean over the other venues of the same underlying of their price less this one's, ticks
     "spread",  # ticks
     "bid_size",  # log(1 + lots) at the best
     "ask_size",
@@ -64,7 +65,9 @@ PRIVATE = (
     "ask_queue",
     "remaining",  # signed share of the target still to trade
 )
-EDGES = ("weight", "same_underlying", "gap", "cost", "imbalance")  # gap: difference of drifts, ticks; cost: mean spread
+# gap: first book's price less the second's, in ticks (venues: at par; else: both since the episode's start); cost: mean
+# spread, ticks; imbalance: difference at the best.
+EDGES = ("weight", "same_underlying", "gap", "cost", "imbalance")
 SLOW = 0.05  # weight of a new mid in the slow average, of a new move in the variance
 
 
@@ -99,6 +102,12 @@ def _imbalance(bid, ask):
     return (bid - ask) / (bid + ask) if bid + ask > 0 else 0.0
 
 
+@inlined()
+def _level(p, state, env, a):
+    """Mid less the configured initial price: comparable between venues of one underlying, ticks."""
+    return 0.5 * (state.head[env, a, BID] + state.head[env, a, ASK]) - p.book[a, INITIAL_PX]
+
+
 @kernel()
 def update_features(state, env):
     """Advance the running features (variance, slow mid) of one environment by one step; call before `observe_env`."""
@@ -127,12 +136,12 @@ def _observe_book(p, state, out, env, a):
     others, count = 0.0, 0
     for i in range(state.head.shape[1]):
         if i != a and p.book[a, UNDERLYING] == p.book[i, UNDERLYING]:
-            others += 0.5 * (state.head[env, i, BID] + state.head[env, i, ASK]) - state.feature[env, i, MID_START]
+            others += _level(p, state, env, i)
             count += 1
     out[0] = mid - feature[MID_PREV]
     out[1] = 0.1 * drift
     out[2] = mid - feature[MID_SLOW]
-    out[3] = others / count - drift if count > 0 else 0.0
+    out[3] = others / count - _level(p, state, env, a) if count > 0 else 0.0
     out[4] = h[ASK] - h[BID]
     out[5] = math.log1p(bid_best)
     out[6] = math.log1p(ask_best)
@@ -187,8 +196,12 @@ def observe_env(p, state, nodes, edges, vector, env):
     for i in range(p.pairs.shape[0]):
         x, y = p.pairs[i, 0], p.pairs[i, 1]
         edges[env, i, 0] = p.pair_weight[i]
-        edges[env, i, 1] = 1.0 if p.book[x, UNDERLYING] == p.book[y, UNDERLYING] else 0.0
-        edges[env, i, 2] = 10.0 * (nodes[env, 0, x, 1] - nodes[env, 0, y, 1])
+        if p.book[x, UNDERLYING] == p.book[y, UNDERLYING]:
+            edges[env, i, 1] = 1.0
+            edges[env, i, 2] = _level(p, state, env, x) - _level(p, state, env, y)
+        else:
+            edges[env, i, 1] = 0.0
+            edges[env, i, 2] = 10.0 * (nodes[env, 0, x, 1] - nodes[env, 0, y, 1])
         edges[env, i, 3] = 0.5 * (nodes[env, 0, x, 4] + nodes[env, 0, y, 4])
         edges[env, i, 4] = nodes[env, 0, x, 7] - nodes[env, 0, y, 7]
     clock = state.clock[env]
