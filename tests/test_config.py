@@ -47,7 +47,8 @@ def trees(draw):
             "intensity": draw(st.floats(0.0, 50.0)),
             "limit_rates": draw(st.none() | st.lists(st.floats(0.0, 5.0), min_size=1, max_size=20)),
             "market_size": draw(
-                st.just({"values": [1, 5], "weights": [0.5, 0.5]}) | st.builds(lambda m: {"mean": m}, st.floats(1.0, 90.0))
+                st.just({"values": [1, 5], "weights": [0.5, 0.5]})
+                | st.builds(lambda m: {"mean": m}, st.floats(1.0, 90.0))
             ),
         },
         "flow_per_book": draw(st.dictionaries(st.sampled_from(books), st.just({"market_rate": 0.7}))),
@@ -102,12 +103,15 @@ def test_the_scenarios_load_and_round_trip(path, tmp_path):
 
 
 def test_defaults_alone_and_empty_files_are_a_market(tmp_path):
-    assert load_config() == Config() == load_config(write(tmp_path, "")) == load_config(write(tmp_path, "# nothing\n"))
-    assert load_config(write(tmp_path, "market:\n  # books: 3\nenv:\n")) == Config()
+    assert load_config() == Config()
+    for text in ("", "# nothing\n", "market:\n  # books: 3\nenv:\n"):
+        assert load_config(write(tmp_path, text)) == Config()
 
 
 def test_books_may_be_a_number_and_overrides_reach_deep():
-    cfg = load_config(None, ["market.books=3", "agents.maker.risk.max_inventory=9", "flow_per_book.A1.market_rate=5"])
+    cfg = load_config(
+        None, ["market.books=3", "agents.maker.risk.max_inventory=9", "flow_per_book.A1.market_rate=5"]
+    )
     assert cfg.market.books == ["A0", "A1", "A2"]
     assert cfg.agents.maker.risk.max_inventory == 9
     assert [f.market_rate for f in cfg.flows] == [2.0, 5.0, 2.0]
@@ -135,7 +139,9 @@ def test_pairs_and_underlyings():
     assert cfg.pairs.tolist() == [[0, 2]]
     assert cfg.market.underlying_index.tolist() == [0, 1, 0]
     assert make_config({"market": {"books": 3}}).pairs.tolist() == [[0, 1], [0, 2], [1, 2]]
-    given = make_config({"market": {"books": ["a", "b", "c"]}, "agents": {"arbitrageur": {"pairs": [["c", "a"]]}}})
+    given = make_config(
+        {"market": {"books": ["a", "b", "c"]}, "agents": {"arbitrageur": {"pairs": [["c", "a"]]}}}
+    )
     assert given.pairs.tolist() == [[0, 2]]
 
 
@@ -260,7 +266,8 @@ def test_a_bad_value_is_named(case, tmp_path):
 def test_every_fault_has_its_line():
     with pytest.raises(ConfigError) as error:
         make_config({"market": {"dt": -1, "windw": 3}, "ppo": {"lr": "x"}})
-    assert sorted(line.split(":")[1].strip() for line in str(error.value).splitlines()) == ["market.dt", "market.windw", "ppo.lr"]
+    keys = [line.split(":")[1].strip() for line in str(error.value).splitlines()]
+    assert sorted(keys) == ["market.dt", "market.windw", "ppo.lr"]
 
 
 @pytest.mark.parametrize(
@@ -289,7 +296,11 @@ def test_a_bad_file_is_named(text, words, tmp_path):
 
 
 def test_files_that_are_no_text_or_not_there(tmp_path):
-    for name, data in (("binary.yaml", bytes(range(256)) * 4), ("nul.yaml", b"\x00\x01"), ("utf16.yaml", "env: {}".encode("utf-16"))):
+    for name, data in (
+        ("binary.yaml", bytes(range(256)) * 4),
+        ("nul.yaml", b"\x00\x01"),
+        ("utf16.yaml", "env: {}".encode("utf-16")),
+    ):
         path = tmp_path / name
         path.write_bytes(data)
         with pytest.raises(ConfigError, match=name):

@@ -273,7 +273,7 @@ class ArbitrageurConfig(Section):
     latency: NonNegative = 0.0
     pairs: list[tuple[str, str]] | Literal["auto", "all"] = "auto"  # auto: same-underlying pairs, else all
     max_size: Annotated[Int, Field(ge=1, le=1_000_000)] = 10  # lots per leg and step
-    threshold: Annotated[Float, Field(ge=0, lt=1)] = 0.2  # |direction| below it means no new position
+    threshold: Annotated[Float, Field(ge=0, lt=1)] = 0.5  # signals below it do nothing
     inventory_penalty: NonNegative = 0.001
     unhedged_penalty: NonNegative = 0.005  # l_unhedged, per lot of net inventory and step
     risk: RiskConfig = RiskConfig()
@@ -302,21 +302,21 @@ class GraphConfig(Section):
 
 
 class PPOConfig(Section):
-    total_steps: Count = 200_000  # env steps (one env, one decision) in all
+    total_steps: Count = 400_000  # env steps (one env, one decision) in all
     rollout_steps: Annotated[Int, Field(ge=2, le=65536)] = 64  # T per env between updates
-    epochs: Annotated[Int, Field(ge=1, le=100)] = 3
-    minibatches: Annotated[Int, Field(ge=1, le=4096)] = 4
-    lr: Positive = 7e-4
+    epochs: Annotated[Int, Field(ge=1, le=100)] = 4
+    minibatches: Annotated[Int, Field(ge=1, le=4096)] = 8
+    lr: Positive = 1.5e-3
     lr_schedule: Literal["constant", "linear"] = "linear"
     gamma: Annotated[Float, Field(gt=0, le=1)] = 0.99
     gae_lambda: Fraction = 0.95
     clip: Annotated[Float, Field(gt=0, lt=1)] = 0.2
-    ent_coef: NonNegative = 0.003
+    ent_coef: NonNegative = 0.0
     ent_decay: Fraction = 0.1  # share of ent_coef left at the end, falling linearly
     vf_coef: NonNegative = 0.5
     max_grad_norm: Positive = 0.5
     target_kl: Positive | None = 0.03  # stop an update's epochs beyond 1.5 times it
-    initial_std: Positive = 0.5  # of the Gaussian policies, in units of half the action range
+    initial_std: Positive = 0.35  # of the Gaussian policies, in units of half the action range
     norm_adv: bool = True
     norm_obs: bool = True
     norm_reward: bool = True
@@ -327,7 +327,7 @@ class RunConfig(Section):
     seed: Annotated[Int, Field(ge=0, lt=1 << 62)] = 0
     dir: str = "artifacts"  # runs go to dir/name/run
     checkpoint_every: Count = 20  # updates
-    torch_threads: Annotated[Int, Field(ge=0, le=1024)] = 0  # 0: torch's own choice
+    torch_threads: Annotated[Int, Field(ge=0, le=1024)] = 1  # more do not pay at these sizes; 0: torch's own choice
     tensorboard: bool = True
     progress: bool = True
     device: Literal["cpu"] = "cpu"

@@ -9,7 +9,12 @@ from lobgraph.config import Config, make_config
 from lobgraph.env.market_env import MarketEnv
 from lobgraph.market import state as ms
 
-MARKET = {"books": ["X1", "X2", "Y"], "underlying": ["X", "X", "Y"], "window": 256, "initial_price": [10_000, 10_040, 700]}
+MARKET = {
+    "books": ["X1", "X2", "Y"],
+    "underlying": ["X", "X", "Y"],
+    "window": 256,
+    "initial_price": [10_000, 10_040, 700],
+}
 AGENTS = {
     "maker": {"count": 2, "max_size": 6, "risk": {"max_inventory": 20}},
     "taker": {"count": 1, "max_size": 8, "target": 60, "risk": {"max_inventory": 100}},
@@ -27,7 +32,9 @@ def scene(**sections) -> Config:
         "flow": {"warmup": 5.0},
     }
     for name, section in sections.items():
-        tree[name] = {**tree.get(name, {}), **section} if name != "agents" else {"maker": {"count": 0}} | section
+        tree[name] = (
+            {**tree.get(name, {}), **section} if name != "agents" else {"maker": {"count": 0}} | section
+        )
     return make_config(tree)
 
 
@@ -51,7 +58,8 @@ def random_actions(env: MarketEnv, rng: np.random.Generator, beyond: float = 0.0
 def still_actions(env: MarketEnv) -> dict[str, torch.Tensor]:
     """No quotes, no orders."""
     return {
-        role: torch.zeros(env.num_envs, s.count, s.items, len(s.action_names)) for role, s in env.specs.items()
+        role: torch.zeros(env.num_envs, s.count, s.items, len(s.action_names))
+        for role, s in env.specs.items()
     }
 
 
@@ -71,3 +79,11 @@ class Accounts:
         aggressive = account[..., ms.AGGRESSIVE_NOTIONAL].sum(axis=1)
         passive = account[..., ms.PASSIVE_NOTIONAL].sum(axis=1)
         self.fees = m.taker_fee * aggressive - m.maker_rebate * passive
+
+
+def copied(obs) -> dict:
+    return {role: [x.clone() for x in o] for role, o in obs.items()}
+
+
+def equal_obs(one: dict, two: dict) -> bool:
+    return all(torch.equal(x, y) for role in one for x, y in zip(one[role], two[role], strict=True))

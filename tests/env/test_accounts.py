@@ -53,7 +53,7 @@ def test_rewards_are_the_formulas_of_the_accounts(seed):
     env = MarketEnv(scene(agents=PENALISED, env={"episode_steps": 9}), num_envs=5, seed=seed)
     env.reset()
     rng = np.random.default_rng(seed)
-    sums = {role: 0.0 for role in env.specs}
+    sums = dict.fromkeys(env.specs, 0.0)
     for step in range(30):
         before = Accounts(env)
         if step % 9 == 0:
@@ -63,7 +63,9 @@ def test_rewards_are_the_formulas_of_the_accounts(seed):
         _, reward, _, _, info = env.step(random_actions(env, rng))
         if not info["done"].any():
             for role, want in terms_by_hand(env, before, Accounts(env)).items():
-                np.testing.assert_allclose(info["terms"][role].numpy(), want, rtol=1e-5, atol=1e-6, err_msg=role)
+                np.testing.assert_allclose(
+                    info["terms"][role].numpy(), want, rtol=1e-5, atol=1e-6, err_msg=role
+                )
         for role in env.specs:
             np.testing.assert_allclose(reward[role], info["terms"][role].sum(-1), rtol=1e-5, atol=1e-5)
             sums[role] = sums[role] + info["terms"][role].double().numpy()
@@ -79,7 +81,9 @@ def test_rewards_are_the_formulas_of_the_accounts(seed):
 def test_marks_to_market_add_up_to_the_final_equity_exactly(role):
     agents = {role: {"count": 2, "max_size": 9, "risk": {"max_inventory": 50}}}
     market = {"maker_rebate": 0.0, "taker_fee": 0.0}
-    env = MarketEnv(scene(agents=agents, market={**scene().market.model_dump(), **market}), num_envs=6, seed=1)
+    env = MarketEnv(
+        scene(agents=agents, market={**scene().market.model_dump(), **market}), num_envs=6, seed=1
+    )
     env.reset()
     rng, total = np.random.default_rng(0), np.zeros((6, 2))
     for _ in range(12):
@@ -111,7 +115,7 @@ def test_rewards_hold_when_another_agents_liquidation_moves_the_mid():
 
 def test_delay_counts_what_is_filled_not_what_is_asked():
     """A thin still book: 3 of the 10 lots asked for can be had, then none."""
-    taker = {"count": 1, "target": 30, "max_size": 10, "target_side": "buy", "delay_penalty": 1.0, "inventory_penalty": 0.0}
+    taker = {"count": 1, "target": 30, "max_size": 10, "target_side": "buy", "delay_penalty": 1.0}
     market = {"maker_rebate": 0.0, "taker_fee": 0.0}
     flow = {**STILL, "initial_depth": 3, "limit_rates": [0.0]}  # one level a side
     env = MarketEnv(one_book({"taker": taker}, flow=flow, market=market), num_envs=1, seed=0)
@@ -162,7 +166,9 @@ def test_lots_and_cash_are_conserved(self_trade):
         assert not s.account[..., ms.INVENTORY].sum(axis=2).any()
         assert not s.account[..., ms.CASH].sum(axis=2).any()
         lots = s.qty.sum(axis=2, dtype=np.int64)
-        np.testing.assert_array_equal(lots, h[..., [ms.ADDED]].sum(-1) - h[..., [ms.CANCELLED, ms.TRADED, ms.DROPPED]].sum(-1))
+        np.testing.assert_array_equal(
+            lots, h[..., [ms.ADDED]].sum(-1) - h[..., [ms.CANCELLED, ms.TRADED, ms.DROPPED]].sum(-1)
+        )
         np.testing.assert_array_equal(lots, h[..., ms.NOISE_BID : ms.OWN_ASK + 1].sum(-1))
         assert (s.qty >= 0).all()
         assert (h[..., ms.BID] < h[..., ms.ASK]).all(), "crossed"
@@ -183,7 +189,7 @@ def test_fees_follow_the_notional_and_post_only_makers_pay_none():
     env = MarketEnv(scene(env={"episode_steps": 100}), num_envs=8, seed=2)
     env.reset()
     rng = np.random.default_rng(0)
-    fees = {role: 0.0 for role in env.specs}
+    fees = dict.fromkeys(env.specs, 0.0)
     for _ in range(80):
         *_, info = env.step(random_actions(env, rng))
         for role in env.specs:
@@ -193,7 +199,9 @@ def test_fees_follow_the_notional_and_post_only_makers_pay_none():
     assert not account[:, 2:5, ms.PASSIVE_NOTIONAL].any()
     np.testing.assert_allclose(fees["maker"], 0.0002 * account[:, :2, ms.PASSIVE_NOTIONAL], rtol=1e-4)
     np.testing.assert_allclose(fees["taker"], -0.0005 * account[:, 2:3, ms.AGGRESSIVE_NOTIONAL], rtol=1e-4)
-    np.testing.assert_allclose(fees["arbitrageur"], -0.0005 * account[:, 3:5, ms.AGGRESSIVE_NOTIONAL], rtol=1e-4)
+    np.testing.assert_allclose(
+        fees["arbitrageur"], -0.0005 * account[:, 3:5, ms.AGGRESSIVE_NOTIONAL], rtol=1e-4
+    )
     assert (fees["maker"] > 0).all()
 
 
@@ -202,7 +210,13 @@ def test_fees_follow_the_notional_and_post_only_makers_pay_none():
 
 def test_the_inventory_limit_is_never_broken_and_cuts_are_counted():
     tight = {
-        "maker": {"count": 2, "max_size": 9, "max_offset": 2.0, "post_only": False, "risk": {"max_inventory": 7}},
+        "maker": {
+            "count": 2,
+            "max_size": 9,
+            "max_offset": 2.0,
+            "post_only": False,
+            "risk": {"max_inventory": 7},
+        },
         "taker": {"count": 1, "max_size": 30, "target": 11, "risk": {"max_inventory": 11}},
         "arbitrageur": {"count": 2, "max_size": 6, "pairs": "all", "risk": {"max_inventory": 4}},
     }
@@ -268,7 +282,9 @@ def test_a_maker_is_filled_by_another_agents_order():
         "taker": {"count": 1, "max_size": 6, "target": 10, "target_side": "buy", "latency": 0.5},
     }
     flow = {**STILL, "initial_depth": 9, "initial_spread": 6}
-    env = MarketEnv(one_book(agents, flow=flow, market={"maker_rebate": 0.001, "taker_fee": 0.002}), num_envs=1, seed=0)
+    env = MarketEnv(
+        one_book(agents, flow=flow, market={"maker_rebate": 0.001, "taker_fee": 0.002}), num_envs=1, seed=0
+    )
     env.reset()
     mid = mids(env).item()
     env.step({"maker": torch.tensor([[[[1.0, 1.0, 4.0]]]]), "taker": torch.tensor([[[[1.0, 6.0]]]])})
@@ -281,7 +297,9 @@ def test_a_maker_is_filled_by_another_agents_order():
 
 def test_quotes_last_and_keep_their_place_while_nothing_changes():
     """The same quotes at a still mid, step after step: the queue ahead only falls."""
-    cfg = one_book({"maker": {"count": 1, "max_size": 5}}, flow={**STILL, "initial_depth": 40, "cancel_rate": 0.05})
+    cfg = one_book(
+        {"maker": {"count": 1, "max_size": 5}}, flow={**STILL, "initial_depth": 40, "cancel_rate": 0.05}
+    )
     env = MarketEnv(cfg, num_envs=4, seed=0)
     env.reset()
     actions = {"maker": torch.tensor([2.0, 2.0, 5.0]).expand(4, 1, 1, 3)}

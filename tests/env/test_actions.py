@@ -69,7 +69,9 @@ def test_takers_buy_sell_or_wait(signal, size, want):
 
 def arbitrageur(pairs, **changes) -> MarketEnv:
     section = {"count": 1, "max_size": 6, "threshold": 0.2, "pairs": pairs, **changes}
-    env = MarketEnv(scene(agents={"arbitrageur": section}, flow={**STILL, "initial_depth": 100}), num_envs=1, seed=0)
+    env = MarketEnv(
+        scene(agents={"arbitrageur": section}, flow={**STILL, "initial_depth": 100}), num_envs=1, seed=0
+    )
     env.reset()
     return env
 
@@ -100,11 +102,12 @@ def test_close_reduces_both_legs_and_opens_nothing():
     env = arbitrageur([["X1", "X2"]])
     assert send(env, (1, 1, 6)) == [0, 0, 0]
     send(env, (1, -1, 6)), send(env, (1, -1, 3))
-    assert send(env, (1, 0.5, 4)) == [-4, 4, 0]
+    assert send(env, (1, 0.3, 4)) == [-4, 4, 0]
     assert send(env, (-1, 0.5, 4)) == [-4, 4, 0]
     assert send(env, (-1, 0.5, 4)) == [-1, 1, 0]
     assert send(env, (-1, 0.5, 4)) == [0, 0, 0]
     assert env.snapshot()["inventory"][0].tolist() == [0, 0, 0]
+    assert send(env, (1, 0.1, 4)) == [4, -4, 0]  # a close signal below the threshold is none
 
 
 def test_pairs_that_close_the_same_book_do_not_turn_its_position():
@@ -130,7 +133,9 @@ def test_agents_without_quotes_or_orders_send_nothing():
 
 def still_book(agents: dict, depth: int = 5) -> MarketEnv:
     market = {"maker_rebate": 0.0, "taker_fee": 0.0}
-    env = MarketEnv(one_book(agents, flow={**STILL, "initial_depth": depth}, market=market), num_envs=64, seed=0)
+    env = MarketEnv(
+        one_book(agents, flow={**STILL, "initial_depth": depth}, market=market), num_envs=64, seed=0
+    )
     env.reset()
     return env
 
@@ -193,7 +198,9 @@ def test_latency_lets_the_noise_go_first():
     """At latency 0 a taker meets the book it saw; at .9 s the noise of most of the step has changed it."""
     paid = []
     for latency in (0.0, 0.9):
-        cfg = one_book({"taker": taker(latency=latency)}, flow={"market_rate": 6.0}, market={"taker_fee": 0.0})
+        cfg = one_book(
+            {"taker": taker(latency=latency)}, flow={"market_rate": 6.0}, market={"taker_fee": 0.0}
+        )
         env = MarketEnv(cfg, num_envs=200, seed=1)
         env.reset()
         best = env.state.head[:, 0, ms.ASK].copy()

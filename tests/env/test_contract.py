@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
-from scenes import AGENTS, STILL, mids, one_book, random_actions, scene, still_actions
+from scenes import AGENTS, STILL, copied, equal_obs, one_book, random_actions, scene, still_actions
 
-from lobgraph.config import ConfigError
 from lobgraph.env.market_env import MarketEnv
 from lobgraph.market import state as ms
 
@@ -37,14 +35,6 @@ def assert_same(one: list[dict], two: list[dict], rows_one=slice(None), rows_two
         for role in a.keys() - {"done"}:
             for x, y in zip(a[role][:7], b[role][:7], strict=True):
                 assert torch.equal(x[rows_one], y[rows_two]), (t, role)
-
-
-def copied(obs) -> dict:
-    return {role: [x.clone() for x in o] for role, o in obs.items()}
-
-
-def equal_obs(one: dict, two: dict) -> bool:
-    return all(torch.equal(x, y) for role in one for x, y in zip(one[role], two[role], strict=True))
 
 
 # --- shapes ---
@@ -106,6 +96,12 @@ def test_no_agents_at_all():
         ends.append(bool(info["done"].all()))
     assert [t for t, e in enumerate(ends) if e] == [4, 9]
     assert (env.state.head[..., ms.EVENTS] > 0).all()
+
+
+def test_agents_counts_are_those_of_the_configuration():
+    assert {r: s.count for r, s in MarketEnv(scene(), num_envs=1).specs.items()} == {
+        r: a["count"] for r, a in AGENTS.items()
+    }
 
 
 # --- seeds and independence ---
@@ -220,7 +216,8 @@ def test_staggered_first_episodes_end_apart_and_later_ones_are_whole():
 
 def drawdown_env(counts: dict, **sections) -> MarketEnv:
     """Takers that lose the spread at once and may lose nothing."""
-    taker = {"count": 1, "target": 40, "max_size": 5, "target_side": "buy", "risk": {"max_inventory": 200, "max_drawdown": 0.25}}
+    risk = {"max_inventory": 200, "max_drawdown": 0.25}
+    taker = {"count": 1, "target": 40, "max_size": 5, "target_side": "buy", "risk": risk}
     cfg = one_book({"taker": taker | counts.get("taker", {}), **{k: v for k, v in counts.items() if k != "taker"}},
                    flow={**STILL, "initial_depth": 50}, market={"maker_rebate": 0.0, "taker_fee": 0.0}, **sections)  # fmt: skip
     env = MarketEnv(cfg, num_envs=2, seed=0)
@@ -291,10 +288,13 @@ def test_statistics_of_ended_episodes():
     env = MarketEnv(scene(), num_envs=3, seed=5)
     env.reset()
     rng = np.random.default_rng(0)
-    total = {role: torch.zeros(3, s.count, len(s.reward_terms), dtype=torch.float64) for role, s in env.specs.items()}
+    total = {
+        role: torch.zeros(3, s.count, len(s.reward_terms), dtype=torch.float64)
+        for role, s in env.specs.items()
+    }
     largest = np.zeros((3, 5))
     for step in range(12):
-        _, reward, _, _, info = env.step(random_actions(env, rng))
+        *_, info = env.step(random_actions(env, rng))
         for role in env.specs:
             total[role] += info["terms"][role].double()
         if step < 11:
@@ -312,209 +312,3 @@ def test_statistics_of_ended_episodes():
         np.testing.assert_array_equal(e["max_inventory"][role], most)
     left = info["final_obs"]["taker"].nodes[..., names.index("remaining")] * 60
     np.testing.assert_allclose(e["remaining"]["taker"], left, atol=1e-3)
-
-
-# --- views ---
-
-
-def test_graph_is_the_observation_with_weighted_edges():
-    corr = [[1.0, -0.4], [-0.4, 1.0]]
-    env = MarketEnv(scene(fundamentals={"correlation": corr}), num_envs=2, seed=1)
-    obs = env.reset()
-    g = env.graph("arbitrageur", env=1, agent=1)
-    assert torch.equal(g.x, obs["arbitrageur"].nodes[1, 1])
-    assert torch.equal(g.vector, obs["arbitrageur"].vector[1, 1])
-    assert torch.equal(g.pair_attr, obs["arbitrageur"].edges[1, 1])
-    assert torch.equal(g.pair_index, env.pairs.T)
-    weights = {(int(s), int(t)): float(w) for (s, t), w in zip(g.edge_index.T, g.edge_weight, strict=True)}
-    want = {(0, 1): 1.0, (1, 0): 1.0, (0, 2): -0.4, (2, 0): -0.4, (1, 2): -0.4, (2, 1): -0.4}
-    assert weights == pytest.approx(want)
-    g.x += 1.0
-    assert not torch.equal(g.x, obs["arbitrageur"].nodes[1, 1]), "a graph must be a copy"
-    with pytest.raises(KeyError, match="broker.*maker"):
-        env.graph("broker")
-    with pytest.raises(IndexError, match="2 envs, 2 agents"):
-        env.graph("maker", env=2)
-
-
-@pytest.mark.parametrize(("edges", "want"), [("full", {1.0}), ("underlying", {0.0, 1.0})])
-def test_edge_weights_by_kind(edges, want):
-    env = MarketEnv(scene(graph={"edges": edges}), num_envs=1)
-    off = env.adjacency[~torch.eye(3, dtype=torch.bool)]
-    assert set(off.tolist()) == want
-    assert not torch.diag(env.adjacency).any()
-
-
-def test_observation_by_hand():
-    """Node features of a market after random play, from the snapshot."""
-    env = MarketEnv(scene(), num_envs=2, seed=6)
-    env.reset()
-    start, rng = mids(env), np.random.default_rng(1)
-    for _ in range(8):
-        before = mids(env)
-        obs, *_ = env.step(random_actions(env, rng))
-    names = env.specs["maker"].node_features
-    for e in range(2):
-        snap = env.snapshot(e)
-        for role, s in env.specs.items():
-            for k in range(s.count):
-                nodes = {n: obs[role].nodes[e, k, :, i].numpy() for i, n in enumerate(names)}
-                g = s.agents.start + k
-                np.testing.assert_allclose(nodes["move"], snap["mid"] - before[e], atol=1e-5)
-                np.testing.assert_allclose(nodes["drift"], 0.1 * (snap["mid"] - start[e]), atol=1e-5)
-                np.testing.assert_allclose(nodes["spread"], snap["best_ask"] - snap["best_bid"])
-                np.testing.assert_allclose(nodes["bid_size"], np.log1p(snap["bid_qty"][:, 0]), atol=1e-5)
-                np.testing.assert_allclose(nodes["ask_depth"], np.log1p(snap["ask_qty"].sum(1)), atol=1e-5)
-                b, a = snap["bid_qty"][:, 0], snap["ask_qty"][:, 0]
-                np.testing.assert_allclose(nodes["imbalance"], (b - a) / (b + a), atol=1e-5)
-                risk = getattr(env.cfg.agents, role)
-                np.testing.assert_allclose(nodes["inventory"], snap["inventory"][g] / risk.risk.max_inventory, atol=1e-6)
-                px, lots = snap["quotes"][g, :, 0].T
-                np.testing.assert_allclose(nodes["bid_share"], lots / risk.max_size, atol=1e-6)
-                np.testing.assert_allclose(nodes["bid_distance"], np.where(lots > 0, snap["mid"] - px, 0), atol=1e-5)
-                assert ((nodes["bid_queue"] >= 0) & (nodes["bid_queue"] < 1)).all()
-                drift = snap["mid"] - start[e]
-                np.testing.assert_allclose(nodes["gap_venues"], [drift[1] - drift[0], drift[0] - drift[1], 0], atol=1e-5)
-                edges = dict(zip(env.specs[role].edge_features, obs[role].edges[e, k].T.numpy(), strict=True))
-                np.testing.assert_allclose(edges["gap"], drift[[0, 0, 1]] - drift[[1, 2, 2]], atol=1e-4)
-                assert edges["same_underlying"].tolist() == [1, 0, 0]
-                assert obs[role].vector[e, k, 0] == pytest.approx(1 - 8 / 12)
-        left = snap["remaining"][2] / 60
-        i = names.index("remaining")
-        np.testing.assert_allclose(obs["taker"].nodes[e, 0, :, i], left, atol=1e-6)
-        shown = {n: float(x) for n, x in zip(env.specs["taker"].vector_features, obs["taker"].vector[e, 0], strict=True)}
-        assert [shown["regime_normal"], shown["regime_stress"]] == [1 - snap["regime"], snap["regime"]]
-
-
-def test_the_regime_can_be_hidden():
-    names = MarketEnv(scene(env={"show_regime": False}), num_envs=1).specs["maker"].vector_features
-    assert not [n for n in names if "regime" in n]
-
-
-def test_snapshot():
-    env = MarketEnv(scene(), num_envs=2, seed=6)
-    env.reset()
-    for seed in range(4):
-        env.step(random_actions(env, np.random.default_rng(seed)))
-    s = env.snapshot(1)
-    w, depth = 256, env.cfg.market.depth_levels
-    shapes = {"best_bid": (3,), "bid_qty": (3, depth), "book_qty": (3, w), "quotes": (5, 3, 2, 2),
-              "inventory": (5, 3), "remaining": (5, 3), "fills_passive": (5, 3), "fundamental": (3,)}  # fmt: skip
-    for key, shape in shapes.items():
-        assert s[key].shape == shape, key
-    for a in range(3):
-        book = {int(s["book_px0"][a]) + i: int(q) for i, q in enumerate(s["book_qty"][a]) if q}
-        bids = [p for p in book if p <= s["best_bid"][a]]
-        asks = [p for p in book if p >= s["best_ask"][a]]
-        assert len(bids) + len(asks) == len(book)
-        assert (max(bids), min(asks)) == (s["best_bid"][a], s["best_ask"][a])
-        assert s["bid_qty"][a].tolist() == [book.get(int(s["best_bid"][a]) - i, 0) for i in range(depth)]
-        assert s["ask_qty"][a].tolist() == [book.get(int(s["best_ask"][a]) + i, 0) for i in range(depth)]
-        for g in range(5):
-            for px, lots in s["quotes"][g, a]:
-                assert lots == 0 or book[int(px)] >= lots
-    assert (s["step"], s["episode"], s["regime"] in (0, 1)) == (4, 0, True)
-    assert abs(s["fundamental"] - s["mid"]).max() < 50
-    s["book_qty"][:] = 0
-    assert env.state.qty.any(), "a snapshot must be a copy"
-
-
-def test_a_snapshot_needs_a_reset():
-    env = MarketEnv(scene(), num_envs=1)
-    for call in (lambda: env.step(still_actions(env)), env.snapshot):
-        with pytest.raises(RuntimeError, match="reset"):
-            call()
-
-
-# --- errors ---
-
-
-def bad(env: MarketEnv, **changes) -> dict:
-    return still_actions(env) | changes
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"maker": torch.zeros(2, 2, 3, 2)}, ["maker", "(2, 2, 3, 3)", "(2, 2, 3, 2)"]),
-        ({"maker": torch.zeros(1, 2, 3, 3)}, ["maker", "shape"]),
-        ({"taker": torch.zeros(2, 3, 2)}, ["taker", "shape"]),
-        ({"taker": torch.full((2, 1, 3, 2), float("nan"))}, ["taker", "NaN", "(0, 0, 0, 0)"]),
-        ({"broker": torch.zeros(1)}, ["broker", "maker"]),
-        ({"arbitrageur": None}, ["arbitrageur"]),
-        ({"arbitrageur": "buy"}, ["arbitrageur"]),
-    ],
-)
-def test_bad_actions_are_named(change, words):
-    env = MarketEnv(scene(), num_envs=2, seed=0)
-    env.reset()
-    before = env.state.head.copy()
-    with pytest.raises(ValueError, match="actions") as error:
-        env.step(bad(env, **change))
-    for word in words:
-        assert word in str(error.value)
-    np.testing.assert_array_equal(env.state.head, before)
-
-
-def test_missing_role_is_named():
-    env = MarketEnv(scene(), num_envs=2, seed=0)
-    env.reset()
-    actions = still_actions(env)
-    del actions["taker"]
-    with pytest.raises(ValueError, match=r"taker.*missing"):
-        env.step(actions)
-
-
-@pytest.mark.parametrize(
-    ("kwargs", "word"),
-    [
-        ({"num_envs": 0}, "num_envs"), ({"num_envs": -3}, "num_envs"), ({"num_envs": 2.5}, "num_envs"),
-        ({"num_envs": True}, "num_envs"), ({"num_envs": "4"}, "num_envs"), ({"seed": -1}, "seed"),
-        ({"seed": 1.0}, "seed"), ({"seed": 1 << 70}, "seed"), ({"device": "cuda"}, "device"), ({"first_env": -1}, "first_env"),
-    ],
-)  # fmt: skip
-def test_impossible_environments_are_refused(kwargs, word):
-    with pytest.raises(ConfigError, match=word):
-        MarketEnv(scene(), **kwargs).reset()
-
-
-@pytest.mark.parametrize("seed", [-1, 0.5, "0", True, 1 << 70])
-def test_reset_refuses_what_is_no_seed(seed):
-    with pytest.raises(ConfigError, match="seed"):
-        MarketEnv(scene(), num_envs=1).reset(seed=seed)
-
-
-@pytest.mark.parametrize("array", [np.asarray, torch.as_tensor, lambda x: torch.as_tensor(x).double().requires_grad_()])
-def test_arrays_of_other_kinds_are_taken(array):
-    runs = []
-    for convert in (array, lambda x: torch.as_tensor(x)):
-        env = MarketEnv(scene(), num_envs=2, seed=0)
-        env.reset()
-        actions = {r: convert(x.numpy()) for r, x in random_actions(env, np.random.default_rng(2)).items()}
-        obs, *_ = env.step(actions)
-        runs.append(copied(obs))
-    assert equal_obs(*runs)
-
-
-def test_actions_beyond_the_bounds_are_clipped_to_them():
-    runs = []
-    for clip in (False, True):
-        env = MarketEnv(scene(), num_envs=3, seed=0)
-        env.reset()
-        rng = np.random.default_rng(2)
-        for _ in range(10):
-            actions = random_actions(env, rng, beyond=0.7)
-            actions["maker"][0, 0, 0] = torch.tensor([float("inf"), -float("inf"), float("inf")])
-            if clip:
-                for role, s in env.specs.items():
-                    actions[role] = torch.clamp(actions[role], torch.as_tensor(s.low), torch.as_tensor(s.high))
-            obs, *_ = env.step(actions)
-        runs.append((env.state.account.copy(), env.state.qty.copy()))
-    np.testing.assert_array_equal(runs[0][0], runs[1][0])
-    np.testing.assert_array_equal(runs[0][1], runs[1][1])
-
-
-def test_agents_counts_are_those_of_the_configuration():
-    assert {r: s.count for r, s in MarketEnv(scene(), num_envs=1).specs.items()} == {
-        r: a["count"] for r, a in AGENTS.items()
-    }

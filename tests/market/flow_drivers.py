@@ -18,7 +18,10 @@ def make_book(window: int, bid: int, ask: int, levels: int, depth: int, agents: 
     i32 = np.int32
     orders = [np.zeros(2 * agents, i32) for _ in range(4)]
     b = ms.Book(
-        np.zeros(window, i32), np.zeros(ms.HEAD, np.int64), *orders, np.zeros((agents + 1, ms.ACCOUNT), np.int64)
+        np.zeros(window, i32),
+        np.zeros(ms.HEAD, np.int64),
+        *orders,
+        np.zeros((agents + 1, ms.ACCOUNT), np.int64),
     )
     bk.clear.py_func(b, bid, ask)
     for i in range(levels):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from oracle.fifo import NOISE, Exchange
 
 from lobgraph.market.state import TAPE_CANCEL, TAPE_LIMIT, TAPE_SET, TAPE_TRADE, Tape
+from oracle.fifo import NOISE, Exchange
 
 SECOND = 1_000_000_000
 Message = tuple[int, int, int, int, int]  # time in ns, kind, side, px, qty
@@ -45,7 +45,9 @@ def exchange(window: int, levels: dict[int, int], bid: int, agents: int = 1) -> 
     return x
 
 
-def make_tape(levels: dict[int, int], bid: int, messages: list[Message], every: int = 16, deep: int = 64) -> Tape:
+def make_tape(
+    levels: dict[int, int], bid: int, messages: list[Message], every: int = 16, deep: int = 64
+) -> Tape:
     """A one-book tape that starts from `levels`; all of the book (up to `deep` levels a side) is in the snapshots."""
     x = exchange(4096, levels, bid)
     snaps = []
@@ -89,7 +91,9 @@ def join(one: Tape, two: Tape) -> Tape:
     )
 
 
-def random_messages(rng: np.random.Generator, levels: dict[int, int], bid: int, n: int, fits: bool = True) -> list[Message]:
+def random_messages(
+    rng: np.random.Generator, levels: dict[int, int], bid: int, n: int, fits: bool = True
+) -> list[Message]:
     """A recorded day: messages that refer to what is there (or, with fits=False, also to what is not)."""
     x = exchange(4096, levels, bid)
     time, messages = 0, []
@@ -99,7 +103,11 @@ def random_messages(rng: np.random.Generator, levels: dict[int, int], bid: int, 
         side = int(rng.choice([1, -1]))
         other = x.best[-side]
         offset = 1 + int(rng.geometric(0.3))
-        kind = int(rng.choice([TAPE_LIMIT, TAPE_CANCEL, TAPE_TRADE, TAPE_SET, 4, 5], p=[0.5, 0.25, 0.1, 0.05, 0.05, 0.05]))
+        kind = int(
+            rng.choice(
+                [TAPE_LIMIT, TAPE_CANCEL, TAPE_TRADE, TAPE_SET, 4, 5], p=[0.5, 0.25, 0.1, 0.05, 0.05, 0.05]
+            )
+        )
         px, qty = other - side * (offset - 1 if offset > 1 else 1), int(rng.geometric(0.25))
         px = max(min(px, centre + 40), centre - 40)
         if (px - other) * side >= 0:  # never through the other side: the day was recorded after matching

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numba import njit
-from oracle.fifo import AGGRESSIVE, NOISE, PASSIVE, Exchange
 
 from lobgraph.market import book as bk
 from lobgraph.market import state as ms
+from oracle.fifo import AGGRESSIVE, NOISE, PASSIVE, Exchange
 
 WINDOW, AGENTS = 64, 4
 SLOTS, ACCOUNTS = 2 * AGENTS, AGENTS + 1
@@ -145,7 +145,8 @@ class Reference:
 
     def row(self) -> list[int]:
         x = self.x
-        row = [x.best[1], x.best[-1], x.low, x.added, x.cancelled, x.traded, x.dropped, self.clipped, x.signed]
+        row = [x.best[1], x.best[-1], x.low, x.added, x.cancelled]
+        row += [x.traded, x.dropped, self.clipped, x.signed]
         for agent in range(AGENTS):
             for side in (1, -1):
                 order = x.own.get((agent, side))
@@ -213,8 +214,8 @@ def random_commands(rng: np.random.Generator, n: int) -> np.ndarray:
     buy = 0.5 + (rng.choice([-0.25, 0.25]) if mood == "trend" else 0.0)
     c[:, SIDE] = np.where(rng.random(n) < buy, 1, -1)
     width = rng.choice([1.5, 4.0, 12.0])
-    behind = -c[:, SIDE] * np.abs(np.round(rng.normal(0, width, n))).astype(np.int64)  # mostly on its own side
     around = np.round(rng.normal(0, width, n)).astype(np.int64)
+    behind = -c[:, SIDE] * np.abs(np.round(rng.normal(0, width, n)).astype(np.int64))  # on its own side
     far = rng.integers(-WINDOW, WINDOW, n)
     which = rng.random(n)
     c[:, OFFSET] = np.where(which < 0.7, behind, np.where(which < 0.97, around, far))
@@ -238,7 +239,7 @@ def stream(seed: int, commands: int, chunk: int = 500) -> None:
         run(b, reference, random_commands(rng, chunk))
     fills = reference.x.fills
     owners = {(f.maker != NOISE, f.taker != NOISE) for f in fills}
-    assert owners == {(m, t) for m in (False, True) for t in (False, True)}, "the stream lacks a kind of trade"
+    assert owners == {(m, t) for m in (False, True) for t in (False, True)}, "a kind of trade is missing"
     assert reference.x.dropped > 0
     assert reference.prevent or any(f.maker == f.taker != NOISE for f in fills)
 
@@ -306,7 +307,13 @@ def fills_of(x: Exchange) -> list[tuple]:
 
 def test_first_come_first_served():
     """Noise 5, agent 0's 3, agent 1's 2, noise 4 at one bid: a sale of 9 fills them in that order."""
-    x = play(limit(1, -1, 5), place(0, 1, -1, 3), place(1, 1, -1, 2), limit(1, -1, 4), [MARKET, 0, -1, 0, 9, 0, 0, 0, 0])
+    x = play(
+        limit(1, -1, 5),
+        place(0, 1, -1, 3),
+        place(1, 1, -1, 2),
+        limit(1, -1, 4),
+        [MARKET, 0, -1, 0, 9, 0, 0, 0, 0],
+    )
     assert fills_of(x) == [(NOISE, NOISE, -1, 999, 5), (0, NOISE, -1, 999, 3), (1, NOISE, -1, 999, 1)]
     assert x.ahead(x.own[1, 1]) == 0
     assert x.own[1, 1].qty == 1
@@ -323,7 +330,9 @@ def test_marketable_limit_trades_then_rests():
 
 
 def test_post_only_slides_and_never_takes():
-    x = play(limit(-1, 1, 4), limit(1, -1, 4), place(0, 1, 3, 2, post_only=1), place(1, -1, -5, 2, post_only=1))
+    x = play(
+        limit(-1, 1, 4), limit(1, -1, 4), place(0, 1, 3, 2, post_only=1), place(1, -1, -5, 2, post_only=1)
+    )
     assert fills_of(x) == []
     assert (x.own[0, 1].px, x.own[1, -1].px) == (1000, 1001)
 

@@ -25,7 +25,10 @@ def make_book() -> ms.Book:
     i32 = np.int32
     orders = [np.zeros(2 * AGENTS, i32) for _ in range(4)]
     b = ms.Book(
-        np.zeros(WINDOW, i32), np.zeros(ms.HEAD, np.int64), *orders, np.zeros((AGENTS + 1, ms.ACCOUNT), np.int64)
+        np.zeros(WINDOW, i32),
+        np.zeros(ms.HEAD, np.int64),
+        *orders,
+        np.zeros((AGENTS + 1, ms.ACCOUNT), np.int64),
     )
     bk.clear.py_func(b, BID, 1001)
     return b
@@ -148,7 +151,9 @@ def test_an_agents_order_waits_its_turn():
 def test_what_no_longer_fits_is_clipped_and_counted():
     """An agent takes 4 of the best ask's lots: the recorded cancel of all of them finds 4 fewer, then nothing."""
     full = LEVELS[1001]
-    rows, _ = replay([*start(), (1, PLACE, 0, 0, 0), (0, PLACE, 0, 1001, 4), (2, TAPE_CANCEL, -1, 1001, full)])
+    rows, _ = replay(
+        [*start(), (1, PLACE, 0, 0, 0), (0, PLACE, 0, 1001, 4), (2, TAPE_CANCEL, -1, 1001, full)]
+    )
     assert lots(rows[-1], 1001) == 0
     assert rows[-1, 2] == 4
     gone = [(3, TAPE_CANCEL, -1, 1001, 3), (4, TAPE_TRADE, -1, 1001, 2), (5, TAPE_CANCEL, 1, 5000, 1)]
@@ -179,7 +184,9 @@ def test_loading_at_any_time_equals_replay_from_the_start(every):
     messages = random_messages(rng, LEVELS, BID, 2000)
     tape = make_tape(LEVELS, BID, messages, every)
     last = messages[-1][0]
-    times = np.array([-5, 0, last, last + 5 * SECOND, *rng.integers(0, last, 200), *tape.time[::50]], np.int64)
+    times = np.array(
+        [-5, 0, last, last + 5 * SECOND, *rng.integers(0, last, 200), *tape.time[::50]], np.int64
+    )
     rows = np.zeros((len(times), 220), np.int64)
     books_at(make_book(), tape, 0, times, rows)
     all_rows = replay(start() + messages)[0][len(LEVELS) - 1 :]
@@ -201,7 +208,9 @@ def test_a_day_that_starts_with_an_empty_book_fills_it():
 
 
 def test_a_one_sided_snapshot_is_loaded():
-    tape = make_tape({998: 3, 999: 4, 1001: 2}, 999, [(1, TAPE_TRADE, -1, 1001, 2), (2, TAPE_HALT, 1, 999, 1)], every=1)
+    tape = make_tape(
+        {998: 3, 999: 4, 1001: 2}, 999, [(1, TAPE_TRADE, -1, 1001, 2), (2, TAPE_HALT, 1, 999, 1)], every=1
+    )
     assert tape.snap_qty[2, 1].sum() == 0
     rows = np.zeros((1, 220), np.int64)
     books_at(make_book(), tape, 0, np.array([2]), rows)
@@ -211,7 +220,9 @@ def test_a_one_sided_snapshot_is_loaded():
 # --- in the environment ---
 
 
-def replay_env(monkeypatch, tape: ms.Tape, span: tuple[int, int], envs: int = 1, books: int = 1, **sections) -> MarketEnv:
+def replay_env(
+    monkeypatch, tape: ms.Tape, span: tuple[int, int], envs: int = 1, books: int = 1, **sections
+) -> MarketEnv:
     """A MarketEnv that replays a hand-made tape."""
     import lobgraph.data.load as load
 
@@ -226,7 +237,9 @@ def replay_env(monkeypatch, tape: ms.Tape, span: tuple[int, int], envs: int = 1,
     return MarketEnv(make_config(tree | sections), num_envs=envs, seed=2)
 
 
-def recorded_book(messages: list[tuple], at: int, levels: dict[int, int] = LEVELS, bid: int = BID) -> dict[int, int]:
+def recorded_book(
+    messages: list[tuple], at: int, levels: dict[int, int] = LEVELS, bid: int = BID
+) -> dict[int, int]:
     x = exchange(4096, levels, bid)
     for m in messages:
         if m[0] <= at:
@@ -270,7 +283,9 @@ def test_an_agents_message_arrives_between_recorded_ones(monkeypatch):
     ]
     tape = make_tape(LEVELS, BID, messages)
     taker = {"count": 1, "latency": 0.5, "target": 20, "target_side": "buy"}
-    env = replay_env(monkeypatch, tape, (10 * SECOND, 10 * SECOND), agents={"maker": {"count": 0}, "taker": taker})
+    env = replay_env(
+        monkeypatch, tape, (10 * SECOND, 10 * SECOND), agents={"maker": {"count": 0}, "taker": taker}
+    )
     env.reset()
     env.step({"taker": np.array([[[[1.0, 2.0]]]], np.float32)})
     account = env.state.account[0, 0]

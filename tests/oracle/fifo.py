@@ -199,7 +199,7 @@ class Exchange:
             self.best[side] = order.px
         queue = queues.setdefault(order.px, [])
         queue.insert(0 if first else len(queue), order)
-        if (self.best[-side] - order.px) * side <= 0:  # that side is empty: its old price is no longer possible
+        if (self.best[-side] - order.px) * side <= 0:  # it is empty: its old price is no longer possible
             self.best[-side] = order.px + side
         return True
 

@@ -3,7 +3,7 @@
 A maker quotes each node: bid offset and ask offset from the mid (in units of `quote_spread` ticks), size (lots).
 A taker trades each node: direction (buy > threshold, sell < -threshold, else wait), size (lots).
 An arbitrageur trades each pair (i, j): direction (> threshold: buy i, sell j; < -threshold: the reverse), close
-(> 0: instead, reduce what it holds in both legs), size (lots per leg). Its pairs' orders in one book are netted.
+(> threshold: instead, reduce what it holds in both legs), size (lots per leg). Its pairs' orders in one book are netted.
 Prices are computed in 1/65536 tick, so that CPU and GPU agree.
 """
 
@@ -172,7 +172,7 @@ def _net_legs(p, state, action, env, a, g):
         if p.pairs[i, 0] != a and p.pairs[i, 1] != a:
             continue
         lots = _lots(action[i, 2], p.agent[g, MAX_SIZE])
-        if action[i, 1] > 0.0:
+        if action[i, 1] > p.agent_float[g, THRESHOLD]:
             lots = min(lots, abs(held))
             net -= lots if held > 0 else -lots
         else:
