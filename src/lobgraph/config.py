@@ -261,6 +261,7 @@ class TakerConfig(Section):
     max_size: Annotated[Int, Field(ge=1, le=1_000_000)] = 10  # lots per step and book
     threshold: Annotated[Float, Field(ge=0, lt=1)] = 0.2  # |direction| below it means wait
     target: Annotated[Int, Field(ge=0, le=1 << 30)] = 100  # lots to trade per target book and episode
+    stop_at_target: bool = True  # orders are cut so that inventory stays between 0 and the target
     target_side: Literal["buy", "sell", "random"] = "random"
     target_books: list[str] | None = None  # None: every book
     inventory_penalty: NonNegative = 0.0

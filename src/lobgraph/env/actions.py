@@ -36,6 +36,7 @@ from ..market.state import (
     QUOTE_SPREAD,
     ROLE,
     SLOT,
+    STOP_AT_TARGET,
     TAKER,
     THRESHOLD,
 )
@@ -128,8 +129,7 @@ def decode(p, state, maker, taker, arb, env):
                 _quote(p, state.head[env, a], maker[env, k, a], message, g)
             elif role == TAKER:
                 if p.target[g, a] > 0:
-                    lots = _lots(taker[env, k, a, 1], p.agent[g, MAX_SIZE])
-                    _order(message, _sign(taker[env, k, a, 0], p.agent_float[g, THRESHOLD]) * lots)
+                    _order(message, _towards_target(p, state, taker[env, k, a], env, a, g))
             elif role == ARBITRAGEUR:
                 _order(message, _net_legs(p, state, arb[env, k], env, a, g))
 
@@ -161,6 +161,17 @@ def _order(message, signed):
     if signed != 0:
         message[ACTION] = ACT_MARKET
         message[MARKET_QTY] = signed
+
+
+@kernel()
+def _towards_target(p, state, action, env, a, g):
+    """Signed lots of a taker's order, cut so that its inventory stays between 0 and the target (stop_at_target)."""
+    lots = _sign(action[0], p.agent_float[g, THRESHOLD]) * _lots(action[1], p.agent[g, MAX_SIZE])
+    if p.agent[g, STOP_AT_TARGET]:
+        held = state.account[env, a, g, INVENTORY]
+        target = state.target[env, g, a]
+        lots = min(max(lots, min(target, 0) - held), max(target, 0) - held)
+    return lots
 
 
 @kernel()

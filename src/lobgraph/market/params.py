@@ -92,6 +92,7 @@ def make_params(cfg: Config, seed: int, first_env: int = 0, replay_span: tuple[i
         np.round(of("quote_spread", 1.0) * ONE),
         of("post_only", 0),
         [side] * len(agents),
+        of("stop_at_target", 0),
     ]
     agents_float = [
         of("latency", 0.0),
