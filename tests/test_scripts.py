@@ -105,6 +105,24 @@ def test_running_again_keeps_the_first_run(script, tmp_path):
     assert (home / "latest").resolve() == max(runs)
 
 
+def test_replay_of_made_files(script, tmp_path):
+    """Two assets written by the exchange-like file maker of the data tests, one of them gzipped."""
+    made = runpy.run_path(str(ROOT / "tests" / "data" / "make.py"))
+    messages = [
+        made["write_pair"](
+            tmp_path,
+            *made["make_day"](rows=6000, seed=seed),
+            3,
+            packing,
+            f"{ticker}_2020-01-02_34200000_34800000",
+        )
+        for ticker, seed, packing in (("AAA", 1, ""), ("BBB", 2, ".gz"))
+    ]
+    script("run_replay.py", *messages, *SMALL, "--set", "market.dt=0.5")
+    run = complete_run(tmp_path / "artifacts" / "replay", ["maker"], ["quotes", "book"])
+    assert yaml.safe_load((run / "config.yaml").read_text())["market"]["books"] == ["AAA", "BBB"]
+
+
 @pytest.mark.skipif(not MINI, reason=f"no LOBSTER mini files in {DATA} (set LOBGRAPH_DATA)")
 def test_replay_of_recorded_files(script, tmp_path):
     script("run_replay.py", *MINI, *SMALL)

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from .report.console import clear_errors, say, show
+from .report.console import clear_errors, say, show, yield_idle_threads
 
 # rich_markup_mode: typer's rich help pages cost 0.3 s of imports; tables and errors still use rich
 app = typer.Typer(
@@ -190,6 +190,7 @@ def show_config(config: Scenario, overrides: Overrides = None) -> None:
 
 def main() -> None:
     """Entry point of the console script."""
+    yield_idle_threads()
     with clear_errors():
         app()
 

@@ -57,6 +57,7 @@ class MarketConfig(Section):
     initial_price: list[Int] | Int = 10_000  # ticks, one for all books or one per book
     maker_rebate: Annotated[Float, Field(ge=-0.01, le=0.01)] = 0.0  # fraction of notional paid to a passive fill
     taker_fee: Annotated[Float, Field(ge=-0.01, le=0.01)] = 0.0  # fraction of notional taken from an aggressive fill
+    mark: Literal["others", "mid"] = "others"  # inventory is valued at the mid without the agent's own quotes, or with
     matching: Literal["fifo"] = "fifo"  # queue discipline at a level
     self_trade: Literal["cancel_resting", "allow"] = "cancel_resting"  # an agent's order meeting its own resting one
 

@@ -277,7 +277,7 @@ def test_any_stream(commands, prevent):
 
 
 @pytest.mark.slow
-@settings(max_examples=20_000, deadline=None)
+@settings(max_examples=5_000, deadline=None)
 @given(st.lists(command, min_size=1, max_size=80), st.booleans())
 def test_any_stream_at_length(commands, prevent):
     run(make_book(), Reference(prevent), np.array(commands, np.int64).reshape(-1, 9))

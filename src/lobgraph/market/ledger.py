@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from .jit import kernel
 from .state import (
     AGGRESSIVE_BOUGHT,
     AGGRESSIVE_NOTIONAL,
-    ASK,
     BID,
     CASH,
     INVENTORY,
+    NOISE_BID,
+    ORDER_PX,
+    ORDER_REST,
+    OWN_BID,
     PASSIVE_BOUGHT,
     PASSIVE_NOTIONAL,
 )
@@ -34,15 +39,43 @@ def aggressive_fill(account, agent, side, px, qty):
 
 
 @kernel()
-def equity_of(head, account, env, agent):
-    """Mark to market over the books of an environment: 2 * sum(cash + inventory * mid), int64 half tick-lots.
+def mark_of(state, env, a, agent, others):
+    """Twice the price at which an agent's inventory in book a is valued: best bid + best ask, int64.
 
-    `head` (E, A, HEAD), `account` (E, A, G + 1, ACCOUNT). Fees are kept apart, see `fees_of`.
+    With `others` 1 its own quotes do not count: a maker that is long could else raise its own mark by bidding inside the
+    spread, which a discounted learner soon finds out. A side where nobody else rests keeps its best price.
+    """
+    head = state.head[env, a]
+    order = state.order[env, a]
+    total = 0
+    for k in range(2):
+        side = 1 - 2 * k
+        px = head[BID + k]
+        slot = 2 * agent + k
+        rest = np.int64(order[ORDER_REST, slot])
+        if others and rest > 0 and order[ORDER_PX, slot] == px:
+            mask = state.qty.shape[2] - 1
+            alone = state.qty[env, a, px & mask] == rest
+            if alone and head[NOISE_BID + k] + head[OWN_BID + k] > rest:
+                px -= side
+                while state.qty[env, a, px & mask] == 0:
+                    px -= side
+        total += px
+    return total
+
+
+@kernel()
+def equity_of(state, env, agent, others):
+    """Mark to market over the books of an environment: sum(2 cash + inventory * mark), int64 half tick-lots.
+
+    Fees are kept apart, see `fees_of`.
     """
     total = 0
-    for a in range(head.shape[1]):
-        total += 2 * account[env, a, agent, CASH]
-        total += account[env, a, agent, INVENTORY] * (head[env, a, BID] + head[env, a, ASK])
+    for a in range(state.head.shape[1]):
+        account = state.account[env, a, agent]
+        total += 2 * account[CASH]
+        if account[INVENTORY] != 0:
+            total += account[INVENTORY] * mark_of(state, env, a, agent, others)
     return total
 
 

@@ -110,6 +110,7 @@ def make_params(cfg: Config, seed: int, first_env: int = 0, replay_span: tuple[i
         replay=int(bool(cfg.replay.files)),
         replay_from=replay_span[0],
         replay_to=replay_span[1],
+        mark_others=int(m.mark == "others"),
         cancel_own=int(m.self_trade == "cancel_resting"),
         episode_steps=cfg.env.episode_steps,
         stagger=int(cfg.env.stagger),

@@ -164,7 +164,7 @@ class State(NamedTuple):
     fundamental: np.ndarray  # (E, U) int64, 1/65536 tick
     deviation: np.ndarray  # (E, A) int64, 1/65536 tick: the venue's deviation from its underlying
     target: np.ndarray  # (E, G, A) int64 signed lots to trade in this episode, + buys
-    equity: np.ndarray  # (E, G, 2) int64 half tick-lots before fees, columns NOW (at this decision) and BEFORE
+    equity: np.ndarray  # (E, G, 2) int64 half tick-lots marked to market before fees, columns NOW (at this decision) and BEFORE
     money: np.ndarray  # (E, G, 3) float64 tick-lots: fees paid NOW and BEFORE, and PEAK, the highest equity after fees
     active: np.ndarray  # (E, G, 2) uint8, columns NOW and BEFORE: whether the agent's episode goes on
 
@@ -191,6 +191,7 @@ class Params(NamedTuple):
     replay: int  # 1: messages of the tape stand where the noise flow stands
     replay_from: int  # ns, earliest and latest start of an episode
     replay_to: int
+    mark_others: int  # 1: inventory is valued at the mid without the agent's own quotes; 0: at the mid
     cancel_own: int  # 1: an agent's incoming order cancels its own resting one; 0: trades with it
     episode_steps: int
     stagger: int

@@ -202,7 +202,7 @@ def end_step(p, state, env):
     state.clock[env, STEP] += 1
     active = 0
     for g in range(p.agent.shape[0]):
-        equity = equity_of(state.head, state.account, env, g)
+        equity = equity_of(state, env, g, p.mark_others)
         fees = fees_of(state.account, env, g, p.taker_fee, p.maker_rebate)
         net = 0.5 * equity - fees
         money = state.money[env, g]
@@ -212,7 +212,7 @@ def end_step(p, state, env):
             for a in range(state.head.shape[1]):
                 liquidate(p, book_of(state, env, a), g)
             state.active[env, g, NOW] = 0
-            equity = equity_of(state.head, state.account, env, g)
+            equity = equity_of(state, env, g, p.mark_others)
             fees = fees_of(state.account, env, g, p.taker_fee, p.maker_rebate)
         state.equity[env, g, BEFORE] = state.equity[env, g, NOW]
         state.equity[env, g, NOW] = equity

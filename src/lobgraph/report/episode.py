@@ -131,7 +131,7 @@ def inventories(trace: Trace) -> Figure:
                             ls=dashes[k % len(dashes)], lw=1.2, label=name)  # fmt: skip
             if len(trace.books) > 1:
                 net = trace.inventory[:, agents].sum(axis=(1, 2))
-                ax.step(trace.time, net, where="post", color="#555555", lw=2.2, alpha=0.45, label="sum")
+                ax.step(trace.time, net, where="post", color="#555555", lw=2.2, alpha=0.45, label="sum of all")
             ax.axhline(0.0, color="#888888", lw=0.8)
             ax.set(title=role, ylabel="inventory (lots)")
             ax.yaxis.set_major_locator(MaxNLocator(6, integer=True))

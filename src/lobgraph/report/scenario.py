@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .console import clear_errors, say, show
+from .console import clear_errors, say, show, yield_idle_threads
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +44,7 @@ def main(
     config: default scenario file; seeds: default number of seeds; replay: take message files as arguments.
     """
     args = _parser(description, config, seeds, replay).parse_args(argv)
+    yield_idle_threads()
     with clear_errors():
         from lobgraph.config import load_config
 
