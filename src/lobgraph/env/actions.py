@@ -185,7 +185,9 @@ def _net_legs(p, state, action, env, a, g):
         lots = _lots(action[i, 2], p.agent[g, MAX_SIZE])
         if action[i, 1] > p.agent_float[g, THRESHOLD]:
             lots = min(lots, abs(held))
-            net -= lots if held > 0 else -lots
+            lots = lots if held > 0 else -lots
+            held -= lots  # so that several pairs together do not turn the position
+            net -= lots
         else:
             leg = 1 if p.pairs[i, 0] == a else -1
             net += leg * _sign(action[i, 0], p.agent_float[g, THRESHOLD]) * lots

@@ -194,13 +194,17 @@ class MarketEnv:
             for role, s in self.specs.items()
         }
 
-    def _episodes(self) -> dict[str, Any]:
-        """Statistics of the D episodes that ended in this step, copied.
+    def _episodes(self) -> dict[str, Any] | None:
+        """Statistics of the D episodes that ended in this step, copied; a first episode cut short by stagger is left out.
 
         "env", "length" (D,) int64; by role: "return" (D, K) float32, "terms" (D, K, 4) float64, "max_inventory" and
         "equity" (D, K) float64, "inventory" and "remaining" (D, K, N) int64.
         """
         ids = np.flatnonzero(self.buffers.done)
+        if self.cfg.env.stagger:
+            ids = ids[self.state.clock[ids, EPISODE] > 1]
+        if len(ids) == 0:
+            return None
         ended, books = torch.from_numpy(self.buffers.ended[ids]), torch.from_numpy(self.buffers.ended_books[ids])
         terms = self._by_role(ended[..., :4])
         return {

@@ -200,24 +200,22 @@ def end_step(p, state, env):
     Moves state.equity, money and active from NOW to BEFORE and sets their values after the step. Returns the number of agents still active.
     """
     state.clock[env, STEP] += 1
-    active = 0
     for g in range(p.agent.shape[0]):
-        equity = equity_of(state, env, g, p.mark_others)
-        fees = fees_of(state.account, env, g, p.taker_fee, p.maker_rebate)
-        net = 0.5 * equity - fees
         money = state.money[env, g]
-        money[PEAK] = max(money[PEAK], net)
         state.active[env, g, BEFORE] = state.active[env, g, NOW]
+        net = 0.5 * equity_of(state, env, g, p.mark_others)
+        net -= fees_of(state.account, env, g, p.taker_fee, p.maker_rebate)
+        money[PEAK] = max(money[PEAK], net)
         if state.active[env, g, NOW] and net < money[PEAK] - p.agent_float[g, MAX_DRAWDOWN]:
             for a in range(state.head.shape[1]):
                 liquidate(p, book_of(state, env, a), g)
             state.active[env, g, NOW] = 0
-            equity = equity_of(state, env, g, p.mark_others)
-            fees = fees_of(state.account, env, g, p.taker_fee, p.maker_rebate)
+    active = 0
+    for g in range(p.agent.shape[0]):  # after every liquidation, which moves the marks of the others
         state.equity[env, g, BEFORE] = state.equity[env, g, NOW]
-        state.equity[env, g, NOW] = equity
-        money[BEFORE] = money[NOW]
-        money[NOW] = fees
+        state.equity[env, g, NOW] = equity_of(state, env, g, p.mark_others)
+        state.money[env, g, BEFORE] = state.money[env, g, NOW]
+        state.money[env, g, NOW] = fees_of(state.account, env, g, p.taker_fee, p.maker_rebate)
         active += state.active[env, g, NOW]
     return active
 
