@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .config import Config, load_config
-from .env.drive import step_range
+from .env.drive import start_range, step_range
 from .env.market_env import MarketEnv
 from .market.state import EVENTS, TAPE_CANCEL, TAPE_LIMIT, TAPE_TRADE, Tape
 
@@ -37,7 +37,11 @@ def machine() -> dict[str, Any]:
     name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
-        names = [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        names = [
+            line.split(":")[1].strip()
+            for line in cpuinfo.read_text().splitlines()
+            if line.startswith("model name")
+        ]
         name = names[0] if names else name
     return {
         "processor": name,
@@ -62,7 +66,9 @@ def _rates(work: Callable[[], float], repeats: int) -> list[float]:
     return rates
 
 
-def _case(name: str, cfg: Config, events: float, threads: int, rates: list[float], unit: str, **extra: Any) -> dict:
+def _case(
+    name: str, cfg: Config, events: float, threads: int, rates: list[float], unit: str, **extra: Any
+) -> dict:
     return {
         "name": name,
         "environments": cfg.env.num_envs,
@@ -81,7 +87,14 @@ def _case(name: str, cfg: Config, events: float, threads: int, rates: list[float
 def _config(envs: int, books: int, agents: dict[str, int], threads: int, dt: float = 1.0) -> Config:
     roles = [f"agents.{role}.count={agents.get(role, 0)}" for role in ("maker", "taker", "arbitrageur")]
     return load_config(
-        None, [f"env.num_envs={envs}", f"market.books={books}", f"market.dt={dt}", f"env.threads={threads}", *roles]
+        None,
+        [
+            f"env.num_envs={envs}",
+            f"market.books={books}",
+            f"market.dt={dt}",
+            f"env.threads={threads}",
+            *roles,
+        ],
     )
 
 
@@ -157,41 +170,25 @@ def synthetic_tape(messages: int, seed: int = 0) -> Tape:
     )
 
 
-def tape_messages(envs: int, threads: int, repeats: int) -> dict:
-    """Replay with one agent's order resting in the book (a maker that quotes far from the mid)."""
-    count = 100_000
-    cfg = _config(envs, 1, {"maker": 1}, threads, dt=0.1)
+def tape_messages(envs: int, repeats: int) -> dict:
+    """Replay on one thread with one agent's order resting in the book: a maker that quotes far from the mid."""
+    count, per_step = 100_000, 100
+    cfg = _config(envs, 1, {"maker": 1}, 1, dt=0.001 * per_step)
     env = MarketEnv(cfg)
     env.reset()
     tape = synthetic_tape(count)
     params = env._params._replace(replay=1, episode_steps=1 << 40)
-    steps = count // 100 - 2
     quote = np.full((envs, 1, 1, 3), 8.0, np.float32)
-    nothing = [np.zeros((envs, 0, 1, k), np.float32) for k in (2, 3)]
-
-    def work() -> float:
-        env.reset()
-        for e in range(envs):
-            env.state.head[e, 0, :] = 0
-        env.state.clock[:, 3] = 0
-        from .market.step import reset_env
-
-        for e in range(envs):
-            reset_env(params, env._flow, tape, env.state, e)
+    taker, arb = np.zeros((envs, 0, 1, 2), np.float32), np.zeros((envs, 0, 0, 3), np.float32)
+    head, rates = env.state.head, []
+    for _ in range(repeats + 1):
+        start_range(params, env._flow, tape, env.state, env.buffers, 0, envs)
+        before = head[:, 0, EVENTS].sum()
         start = time.perf_counter()
-        for _ in range(steps):
-            step_range(params, env._flow, tape, env.state, env.buffers, quote, *nothing, 0, envs)
-        nonlocal spent
-        spent = time.perf_counter() - start
-        return float(env.state.head[:, 0, EVENTS].sum())
-
-    spent = 0.0
-    work()
-    rates = []
-    for _ in range(repeats):
-        done = work()
-        rates.append(done / spent)
-    return _case("tape_messages", cfg, 100, 1, rates, "messages/s")
+        for _ in range(count // per_step - 1):
+            step_range(params, env._flow, tape, env.state, env.buffers, quote, taker, arb, 0, envs)
+        rates.append(float(head[:, 0, EVENTS].sum() - before) / (time.perf_counter() - start))
+    return _case("tape_messages", cfg, per_step, 1, rates[1:], "messages/s")
 
 
 def env_steps(envs: int, books: int, agents: dict[str, int], threads: int, repeats: int) -> dict:
@@ -259,7 +256,7 @@ def run_bench(quick: bool = False, json_path: str | Path | None = None) -> dict[
         for t in threads:
             if t == 1 or envs >= 8 * t:
                 add(flow_events(envs, 1, t, repeats))
-    add(tape_messages(16, 1, repeats))
+    add(tape_messages(16, repeats))
     for envs in sizes:
         for t in threads:
             if t == 1 or envs >= 8 * t:
@@ -278,13 +275,33 @@ def run_bench(quick: bool = False, json_path: str | Path | None = None) -> dict[
 
 def _print_table(console: Console, cases: list[dict]) -> None:
     table = Table(title="lobgraph bench")
-    for name in ("case", "envs", "books", "agents", "events/step/book", "threads", "median", "min", "max", "unit"):
+    for name in (
+        "case",
+        "envs",
+        "books",
+        "agents",
+        "events/step/book",
+        "threads",
+        "median",
+        "min",
+        "max",
+        "unit",
+    ):
         table.add_column(name, justify="left" if name in ("case", "agents", "unit") else "right")
     for c in cases:
         roles = "+".join(f"{n} {r[:4]}" for r, n in c["agents_per_role"].items()) or "-"
         numbers = [f"{c[k]:,.0f}" for k in ("median", "min", "max")]
-        per_book = f"{c['events_per_step'] / c['books'] if c['name'] != 'flow_events' else c['events_per_step']:.0f}"
+        per_book = (
+            f"{c['events_per_step'] / c['books'] if c['name'] != 'flow_events' else c['events_per_step']:.0f}"
+        )
         table.add_row(
-            c["name"], str(c["environments"]), str(c["books"]), roles, per_book, str(c["threads"]), *numbers, c["unit"]
+            c["name"],
+            str(c["environments"]),
+            str(c["books"]),
+            roles,
+            per_book,
+            str(c["threads"]),
+            *numbers,
+            c["unit"],
         )
     console.print(table)

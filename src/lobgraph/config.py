@@ -44,22 +44,34 @@ PerBook = list[Float] | Float  # one value for all books, or one per book
 class Section(BaseModel):
     """Base of every section: frozen, unknown keys and NaN refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, ignored_types=(cached_property,))
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, ignored_types=(cached_property,)
+    )
 
 
 class MarketConfig(Section):
     books: list[str] = ["A0"]  # one book per asset or venue; an integer n names them A0..A(n-1)
-    underlying: list[str] | None = None  # per book: venues of one underlying share its fundamental; None: all differ
+    underlying: list[str] | None = (
+        None  # per book: venues of one underlying share its fundamental; None: all differ
+    )
     dt: Positive = 1.0  # seconds between decisions
     window: Annotated[Int, Field(ge=64, le=32768)] = 512  # ticks kept around the mid, a power of two
     depth_levels: Annotated[Int, Field(ge=1, le=50)] = 5  # L, levels a side that observations and figures use
     tick_size: Positive = 0.01  # money per tick, used at the edge only
     initial_price: list[Int] | Int = 10_000  # ticks, one for all books or one per book
-    maker_rebate: Annotated[Float, Field(ge=-0.01, le=0.01)] = 0.0  # fraction of notional paid to a passive fill
-    taker_fee: Annotated[Float, Field(ge=-0.01, le=0.01)] = 0.0  # fraction of notional taken from an aggressive fill
-    mark: Literal["others", "mid"] = "others"  # inventory is valued at the mid without the agent's own quotes, or with
+    maker_rebate: Annotated[Float, Field(ge=-0.01, le=0.01)] = (
+        0.0  # fraction of notional paid to a passive fill
+    )
+    taker_fee: Annotated[Float, Field(ge=-0.01, le=0.01)] = (
+        0.0  # fraction of notional taken from an aggressive fill
+    )
+    mark: Literal["others", "mid"] = (
+        "others"  # inventory is valued at the mid without the agent's own quotes, or with
+    )
     matching: Literal["fifo"] = "fifo"  # queue discipline at a level
-    self_trade: Literal["cancel_resting", "allow"] = "cancel_resting"  # an agent's order meeting its own resting one
+    self_trade: Literal["cancel_resting", "allow"] = (
+        "cancel_resting"  # an agent's order meeting its own resting one
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -78,7 +90,9 @@ class MarketConfig(Section):
         if self.window & (self.window - 1):
             raise ValueError(f"window: must be a power of two, got {self.window}")
         if self.underlying is not None and len(self.underlying) != len(self.books):
-            raise ValueError(f"underlying: needs one name per book ({len(self.books)}), got {len(self.underlying)}")
+            raise ValueError(
+                f"underlying: needs one name per book ({len(self.books)}), got {len(self.underlying)}"
+            )
         prices = self.initial_price if isinstance(self.initial_price, list) else [self.initial_price]
         if len(prices) not in (1, len(self.books)):
             raise ValueError(f"initial_price: needs 1 or {len(self.books)} values, got {len(prices)}")
@@ -168,7 +182,9 @@ class FlowConfig(Section):
 
     def cancel_table(self) -> np.ndarray:
         """(D',) float64: fraction of resting quantity cancelled per second at distances 1..D'."""
-        return np.asarray(self.cancel_rates if self.cancel_rates is not None else [self.cancel_rate], dtype=np.float64)
+        return np.asarray(
+            self.cancel_rates if self.cancel_rates is not None else [self.cancel_rate], dtype=np.float64
+        )
 
 
 class RegimeConfig(Section):
@@ -198,9 +214,13 @@ class RegimesConfig(Section):
             raise ValueError("kinds: needs at least one regime")
         if len(self.kinds) > 64:
             raise ValueError(f"kinds: at most 64 regimes, got {len(self.kinds)}")
-        named = set(self.initial) | set(self.switch_rates) | {t for d in self.switch_rates.values() for t in d}
+        named = (
+            set(self.initial) | set(self.switch_rates) | {t for d in self.switch_rates.values() for t in d}
+        )
         if unknown := sorted(named - set(self.kinds)):
-            raise ValueError(f"initial/switch_rates: unknown regime {unknown[0]!r}; kinds are {sorted(self.kinds)}")
+            raise ValueError(
+                f"initial/switch_rates: unknown regime {unknown[0]!r}; kinds are {sorted(self.kinds)}"
+            )
         if abs(sum(self.initial.values()) - 1.0) > 1e-6:
             raise ValueError(f"initial: probabilities must sum to 1, got {sum(self.initial.values()):g}")
         for start, targets in self.switch_rates.items():
@@ -232,15 +252,23 @@ class FundamentalsConfig(Section):
 class ReplayConfig(Section):
     """Recorded order-book files in place of the noise flow; `files` maps each book to its LOBSTER message file."""
 
-    files: dict[str, str] = {}  # book -> message file (its orderbook file is found beside it); empty: noise flow
+    files: dict[
+        str, str
+    ] = {}  # book -> message file (its orderbook file is found beside it); empty: noise flow
     start: NonNegative | None = None  # seconds after midnight from which episodes may start; None: data start
     end: Positive | None = None  # seconds after midnight by which episodes must end; None: data end
-    snapshot_every: Annotated[Int, Field(ge=16, le=65536)] = 256  # messages between book snapshots held in memory
+    snapshot_every: Annotated[Int, Field(ge=16, le=65536)] = (
+        256  # messages between book snapshots held in memory
+    )
 
 
 class RiskConfig(Section):
-    max_inventory: Annotated[Int, Field(ge=1, le=1 << 30)] = 200  # lots per book; an order that would break it is cut
-    max_drawdown: Positive | None = None  # tick-lots below the peak; a breach liquidates and ends the agent's episode
+    max_inventory: Annotated[Int, Field(ge=1, le=1 << 30)] = (
+        200  # lots per book; an order that would break it is cut
+    )
+    max_drawdown: Positive | None = (
+        None  # tick-lots below the peak; a breach liquidates and ends the agent's episode
+    )
 
 
 class MakerConfig(Section):
@@ -322,14 +350,18 @@ class PPOConfig(Section):
     norm_adv: bool = True
     norm_obs: bool = True
     norm_reward: bool = True
-    sharing: Literal["role", "agent", "all"] = "role"  # one policy per role, one per agent, or one trunk for all roles
+    sharing: Literal["role", "agent", "all"] = (
+        "role"  # one policy per role, one per agent, or one trunk for all roles
+    )
 
 
 class RunConfig(Section):
     seed: Annotated[Int, Field(ge=0, lt=1 << 62)] = 0
     dir: str = "artifacts"  # runs go to dir/name/run
     checkpoint_every: Count = 20  # updates
-    torch_threads: Annotated[Int, Field(ge=0, le=1024)] = 1  # more do not pay at these sizes; 0: torch's own choice
+    torch_threads: Annotated[Int, Field(ge=0, le=1024)] = (
+        1  # more do not pay at these sizes; 0: torch's own choice
+    )
     tensorboard: bool = True
     progress: bool = True
     device: Literal["cpu"] = "cpu"
@@ -355,7 +387,9 @@ class Config(Section):
     def flows(self) -> tuple[FlowConfig, ...]:
         """One FlowConfig per book, in the order of market.books."""
         base = self.flow.model_dump(exclude_unset=True)
-        return tuple(FlowConfig.model_validate(base | self.flow_per_book.get(b, {})) for b in self.market.books)
+        return tuple(
+            FlowConfig.model_validate(base | self.flow_per_book.get(b, {})) for b in self.market.books
+        )
 
     @cached_property
     def pairs(self) -> np.ndarray:
@@ -403,7 +437,9 @@ def _check_flows(cfg: Config) -> None:
 def _check_fundamentals(cfg: Config) -> None:
     n, f = len(cfg.market.underlyings), cfg.fundamentals
     if isinstance(f.volatility, list) and len(f.volatility) != n:
-        raise ValueError(f"fundamentals.volatility: needs one value per underlying ({n}), got {len(f.volatility)}")
+        raise ValueError(
+            f"fundamentals.volatility: needs one value per underlying ({n}), got {len(f.volatility)}"
+        )
     if min(f.volatility if isinstance(f.volatility, list) else [f.volatility]) < 0:
         raise ValueError("fundamentals.volatility: must not be negative")
     try:
@@ -411,7 +447,9 @@ def _check_fundamentals(cfg: Config) -> None:
     except ValueError:
         raise ValueError("fundamentals.correlation: rows must have equal lengths") from None
     if c.shape != (n, n):
-        raise ValueError(f"fundamentals.correlation: must be {n} x {n} (underlyings), got {' x '.join(map(str, c.shape))}")
+        raise ValueError(
+            f"fundamentals.correlation: must be {n} x {n} (underlyings), got {' x '.join(map(str, c.shape))}"
+        )
     if not np.allclose(c, c.T, atol=1e-9):
         raise ValueError("fundamentals.correlation: must be symmetric")
     if not np.allclose(np.diag(c), 1.0, atol=1e-9):
@@ -428,7 +466,9 @@ def _check_replay(cfg: Config) -> None:
     if not files:
         return
     if set(files) != set(cfg.market.books):
-        raise ValueError(f"replay.files: needs one file for each of market.books {cfg.market.books}, got {sorted(files)}")
+        raise ValueError(
+            f"replay.files: needs one file for each of market.books {cfg.market.books}, got {sorted(files)}"
+        )
     r = cfg.replay
     if r.start is not None and r.end is not None and r.end - r.start < cfg.market.dt * cfg.env.episode_steps:
         raise ValueError(
@@ -503,15 +543,25 @@ def _messages(error: ValidationError, model: Any = Config, prefix: tuple[str, ..
     """One line per fault: the key's full path, what was wrong and what would be right."""
     lines = []
     for fault in error.errors():
-        loc = [p for p in fault["loc"] if not (isinstance(p, str) and ("[" in p or p in ("float", "int", "list")))]
+        loc = [
+            p
+            for p in fault["loc"]
+            if not (isinstance(p, str) and ("[" in p or p in ("float", "int", "list")))
+        ]
         path = ".".join(map(str, (*prefix, *loc)))
         if fault["type"] == "extra_forbidden":
             lines.append(f"{path}: unknown key{_suggest(str(loc[-1]), _model_at(model, loc[:-1]))}")
             continue
         text = fault["msg"].removeprefix("Value error, ")
-        joint = "" if not path else f"{path}." if fault["type"] == "value_error" and ": " in text else f"{path}: "
+        joint = (
+            "" if not path else f"{path}." if fault["type"] == "value_error" and ": " in text else f"{path}: "
+        )
         given = fault.get("input")
-        shown = f" (got {given!r})" if fault["type"] != "value_error" and isinstance(given, str | int | float) else ""
+        shown = (
+            f" (got {given!r})"
+            if fault["type"] != "value_error" and isinstance(given, str | int | float)
+            else ""
+        )
         lines.append(f"{joint}{text}{shown}")
     return list(dict.fromkeys(lines))
 
@@ -524,7 +574,9 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, str | int | float | bool) and key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} given twice", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} given twice", key_node.start_mark
+                )
             seen.add(str(key))
         return super().construct_mapping(node, deep)
 

@@ -23,8 +23,7 @@ class OrderBook:
     def levels(self, side: int) -> list[tuple[int, int]]:
         """(price, lots), best first."""
         return [
-            (p, sum(q for _, q in self.queue[side][p]))
-            for p in sorted(self.queue[side], reverse=side > 0)
+            (p, sum(q for _, q in self.queue[side][p])) for p in sorted(self.queue[side], reverse=side > 0)
         ]
 
     def take(self, side: int, px: int, position: int, lots: int) -> None:
@@ -36,9 +35,7 @@ class OrderBook:
             del self.queue[side][px]
 
 
-def make_day(
-    rows: int = 600, levels: int = 3, seed: int = 1, tick: int = 100
-) -> tuple[list[str], list[str]]:
+def make_day(rows: int = 600, levels: int = 3, seed: int = 1, tick: int = 100) -> tuple[list[str], list[str]]:
     """Lines of a message and an orderbook file of `rows` rows: limit orders, cancels, trades (hidden too), halts."""
     rng = random.Random(seed)
     book, number, clock = OrderBook(), 0, 34_200 * 10**9 + 1_000_000
@@ -82,9 +79,7 @@ def make_day(
         thin = len(book.queue[side]) <= 2 * levels and draw < 0.97
         if draw < 0.45 or thin or not book.queue[side]:
             reference = other if other is not None else (book.best(side) or 10_000) + side
-            add(
-                side, reference - side * rng.randint(1, 12), rng.choice([1, 20, 100, 100, 100, 300])
-            )
+            add(side, reference - side * rng.randint(1, 12), rng.choice([1, 20, 100, 100, 100, 300]))
         elif draw < 0.85:
             px = rng.choice(list(book.queue[side]))
             position = rng.randrange(len(book.queue[side][px]))
@@ -146,8 +141,7 @@ class Replay:
 
     def __init__(self, px, qty) -> None:
         self.lots = [
-            dict(zip(px[k][qty[k] > 0].tolist(), qty[k][qty[k] > 0].tolist(), strict=True))
-            for k in (0, 1)
+            dict(zip(px[k][qty[k] > 0].tolist(), qty[k][qty[k] > 0].tolist(), strict=True)) for k in (0, 1)
         ]
 
     def apply(self, kind: int, side: int, px: int, qty: int) -> None:

@@ -70,9 +70,7 @@ def test_stretching_keeps_the_total_and_moves_the_mean():
         e = np.arange(1, len(s) + 1)
         assert s.sum() == pytest.approx(rates.sum())
         assert e @ s / s.sum() == pytest.approx(20 * stretch, rel=0.02)
-        assert np.sqrt((e - 20 * stretch) ** 2 @ s / s.sum()) == pytest.approx(
-            4 * stretch * width, rel=0.03
-        )
+        assert np.sqrt((e - 20 * stretch) ** 2 @ s / s.sum()) == pytest.approx(4 * stretch * width, rel=0.03)
 
 
 def test_pooled_rates_smooth_over_empty_distances():
@@ -109,9 +107,7 @@ def test_regimes_average_to_the_day(tmp_path):
     gaps = np.where(kind == 0, 0.4, 0.04)
     times = 34_200 + np.cumsum(gaps)
     messages = [f"{t:.6f}," + m.split(",", 1)[1] for t, m in zip(times, messages, strict=True)]
-    day = read_lobster(
-        write_pair(tmp_path, messages, books, 2, stem="T_2020-01-02_34200000_35600000")
-    )
+    day = read_lobster(write_pair(tmp_path, messages, books, 2, stem="T_2020-01-02_34200000_35600000"))
     section, said = measure_regimes([day])
     assert "stress in" in said
     share = section["initial"]["stress"]
@@ -120,9 +116,7 @@ def test_regimes_average_to_the_day(tmp_path):
     for key in ("limit", "market", "cancel"):
         mean = (1 - share) * kinds["normal"][key] + share * kinds["stress"][key]
         assert mean == pytest.approx(1.0, abs=0.01)
-    square = (1 - share) * kinds["normal"]["volatility"] ** 2 + share * kinds["stress"][
-        "volatility"
-    ] ** 2
+    square = (1 - share) * kinds["normal"]["volatility"] ** 2 + share * kinds["stress"]["volatility"] ** 2
     assert square == pytest.approx(1.0, abs=0.01)
     assert kinds["stress"]["limit"] > 2 > kinds["normal"]["limit"]
     out, back = (
@@ -171,11 +165,7 @@ def test_refine_finds_known_multipliers(path):
 
     def moments(k):
         spread = fact.spread * k["stretch"] / truth["stretch"] * (k["size"] / truth["size"]) ** -0.1
-        depth = (
-            fact.depth_best
-            * (k["size"] / truth["size"])
-            * (k["stretch"] / truth["stretch"]) ** -0.3
-        )
+        depth = fact.depth_best * (k["size"] / truth["size"]) * (k["stretch"] / truth["stretch"]) ** -0.3
         rate = 3.0 * truth["cancel_size"] / k["cancel_size"]
         return Simulated("x", 1.0, spread, depth, 1.0, 1.0, rate, 0.0, {})
 
@@ -218,12 +208,7 @@ def check_figures(c, books):
         "cancels /s",
         "market orders /s",
     ]
-    wrong = {
-        (b, f): round(table[b, f], 3)
-        for b in books
-        for f in figures
-        if not 0.8 <= table[b, f] <= 1.2
-    }
+    wrong = {(b, f): round(table[b, f], 3) for b in books for f in figures if not 0.8 <= table[b, f] <= 1.2}
     assert not wrong, wrong
 
 

@@ -29,9 +29,7 @@ HAND = [  # message, row: one level a side; bids at 99, asks at 102
 
 @pytest.fixture
 def day(tmp_path):
-    return read_lobster(
-        write_pair(tmp_path, [m for m, _ in HAND], [b for _, b in HAND], 1, stem=STEM)
-    )
+    return read_lobster(write_pair(tmp_path, [m for m, _ in HAND], [b for _, b in HAND], 1, stem=STEM))
 
 
 def test_hand_made_day(day):
@@ -55,9 +53,7 @@ def test_hand_made_day(day):
 
 def test_hand_made_rates_by_distance(day):
     r = rates_by_distance(day, 4)
-    assert r.limit_orders == pytest.approx(
-        [0, 1 / 20, 0, 0]
-    )  # the first message has no row before it
+    assert r.limit_orders == pytest.approx([0, 1 / 20, 0, 0])  # the first message has no row before it
     assert r.cancelled_shares == pytest.approx([0, 100 / 20, 0, 0])
     both = (
         np.array([0, 50 + 100 + 30 + 100, 100 + 100 + 30 + 400, 0]) / 5 / 2
@@ -71,12 +67,8 @@ def test_returns_sample_the_row_in_force(day):
 
 
 def test_correlation_of_a_day_with_itself(tmp_path):
-    a = read_lobster(
-        write_pair(tmp_path, *make_day(600, 2, 1), 2, stem="A_2020-01-02_34200000_34215000")
-    )
-    b = read_lobster(
-        write_pair(tmp_path, *make_day(600, 2, 2), 2, stem="B_2020-01-02_34200000_34215000")
-    )
+    a = read_lobster(write_pair(tmp_path, *make_day(600, 2, 1), 2, stem="A_2020-01-02_34200000_34215000"))
+    b = read_lobster(write_pair(tmp_path, *make_day(600, 2, 2), 2, stem="B_2020-01-02_34200000_34215000"))
     c = correlation([a, b, a], 1)
     assert c[0, 2] == pytest.approx(1.0)
     assert abs(c[0, 1]) < 0.9
@@ -118,9 +110,7 @@ def test_published_facts(real, name):
     assert f.gap_by_level == pytest.approx(want["mean_gap_from_best_ticks_by_level"], abs=0.005)
     assert f.limit_size == pytest.approx(want["limit_size"]["mean"])
     for h in (1, 10, 60):
-        assert np.std(returns(day, h)) * 1e4 == pytest.approx(
-            want["returns"][f"{h}s"]["std_bps"], abs=5e-5
-        )
+        assert np.std(returns(day, h)) * 1e4 == pytest.approx(want["returns"][f"{h}s"]["std_bps"], abs=5e-5)
 
 
 @pytest.mark.parametrize("name", ["AMZN", "GOOG"])
@@ -152,10 +142,6 @@ def test_published_facts_of_eight_assets(real):
         assert f.depth_by_level == pytest.approx(w["depth_by_level"], abs=0.06)
         assert (f.market_rate, f.market_size) == pytest.approx((w["MO_per_s"], w["MO_vol_mean"]))
         for h in (1, 10, 60):
-            assert np.std(returns(day, h)) * 1e4 == pytest.approx(
-                w["returns"][f"{h}s"]["std_bps"], abs=5e-5
-            )
+            assert np.std(returns(day, h)) * 1e4 == pytest.approx(w["returns"][f"{h}s"]["std_bps"], abs=5e-5)
     for h in (1, 10, 60):
-        assert correlation(days, h) == pytest.approx(
-            np.array(want["cross_corr"][f"{h}s"]), abs=6e-4
-        )
+        assert correlation(days, h) == pytest.approx(np.array(want["cross_corr"][f"{h}s"]), abs=6e-4)

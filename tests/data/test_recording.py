@@ -31,9 +31,7 @@ def check_replay(r):
             assert kind[j] == TAPE_SET
             assert t.time[j] == r.time[i]
             held = [p for p, _ in book.levels(k)]
-            if (
-                qty[j] > 0
-            ):  # comes into view: as the deepest of L levels, after the message emptied one
+            if qty[j] > 0:  # comes into view: as the deepest of L levels, after the message emptied one
                 assert len(held) == r.levels - 1
                 assert not held or (px[j] < held[-1] if k == 0 else px[j] > held[-1])
             else:  # leaves view: rank L + 1
@@ -92,9 +90,7 @@ def test_a_row_that_does_not_follow_is_counted_and_repaired(tmp_path):
     messages, books = make_day(300, 3)
     gone = 150  # drop rows, as a gap in the recording would
     r = read_lobster(
-        write_pair(
-            tmp_path, messages[:gone] + messages[gone + 40 :], books[:gone] + books[gone + 40 :], 3
-        )
+        write_pair(tmp_path, messages[:gone] + messages[gone + 40 :], books[:gone] + books[gone + 40 :], 3)
     )
     assert 1 <= r.mismatches <= 3
     book, pos = Replay(r.row_px[0], r.row_qty[0]), 0
@@ -119,9 +115,7 @@ def test_join_pads_levels_and_keeps_time(tmp_path):
     days = []
     for name, levels in (("AA", 1), ("BB", 4)):
         stem = f"{name}_2020-01-02_34200000_34800000"
-        days.append(
-            read_lobster(write_pair(tmp_path, *make_day(300, levels, levels), levels, stem=stem))
-        )
+        days.append(read_lobster(write_pair(tmp_path, *make_day(300, levels, levels), levels, stem=stem)))
     t = join(days, every=64)
     assert t.start.tolist() == [
         0,

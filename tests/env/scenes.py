@@ -68,13 +68,31 @@ def mids(env: MarketEnv) -> np.ndarray:
     return 0.5 * (env.state.head[..., ms.BID] + env.state.head[..., ms.ASK])
 
 
+def marks(env: MarketEnv) -> np.ndarray:
+    """(E, A, G) what an agent's inventory is worth a lot: the mid of everybody else's quotes (market.mark: others)."""
+    s, w = env.state, env.state.qty.shape[2]
+    marks = np.repeat(mids(env)[..., None], s.order.shape[3] // 2, axis=2)
+    if env.cfg.market.mark == "mid":
+        return marks
+    for e, a, g in np.ndindex(marks.shape):
+        bid, ask, low = s.head[e, a, [ms.BID, ms.ASK, ms.LOW]]
+        book = {px: int(s.qty[e, a, px & (w - 1)]) for px in range(low, low + w)}
+        for px, lots in s.order[e, a, : ms.ORDER_REST + 1, 2 * g : 2 * g + 2].T:
+            if lots > 0:
+                book[int(px)] -= lots
+        bids = [px for px, lots in book.items() if lots and px <= bid]
+        asks = [px for px, lots in book.items() if lots and px >= ask]
+        marks[e, a, g] = 0.5 * (max(bids, default=bid) + min(asks, default=ask))
+    return marks
+
+
 class Accounts:
     """What the accounts say at one moment, by hand: arrays over (E, G)."""
 
     def __init__(self, env: MarketEnv) -> None:
         account = env.state.account[:, :, :-1]  # (E, A, G, C)
         self.inventory = account[..., ms.INVENTORY].swapaxes(1, 2).copy()  # (E, G, A)
-        self.equity = (account[..., ms.CASH] + account[..., ms.INVENTORY] * mids(env)[..., None]).sum(axis=1)
+        self.equity = (account[..., ms.CASH] + account[..., ms.INVENTORY] * marks(env)).sum(axis=1)
         m = env.cfg.market
         aggressive = account[..., ms.AGGRESSIVE_NOTIONAL].sum(axis=1)
         passive = account[..., ms.PASSIVE_NOTIONAL].sum(axis=1)

@@ -47,10 +47,11 @@ PENALISED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_rewards_are_the_formulas_of_the_accounts(seed):
+@pytest.mark.parametrize(("mark", "seed"), [("others", 0), ("others", 1), ("mid", 2)])
+def test_rewards_are_the_formulas_of_the_accounts(mark, seed):
     """Every term of every role, step by step over episodes: nothing of an old episode is in a new one's first reward."""
-    env = MarketEnv(scene(agents=PENALISED, env={"episode_steps": 9}), num_envs=5, seed=seed)
+    market = {**scene().market.model_dump(), "mark": mark}
+    env = MarketEnv(scene(agents=PENALISED, env={"episode_steps": 9}, market=market), num_envs=5, seed=seed)
     env.reset()
     rng = np.random.default_rng(seed)
     sums = dict.fromkeys(env.specs, 0.0)
@@ -130,13 +131,38 @@ def test_delay_counts_what_is_filled_not_what_is_asked():
 
 
 @pytest.mark.parametrize(("side", "sign"), [("buy", 1), ("sell", -1)])
-def test_a_target_overshot_leaves_nothing_to_do(side, sign):
-    taker = {"count": 1, "target": 5, "max_size": 10, "target_side": side, "delay_penalty": 1.0}
+@pytest.mark.parametrize(("stop", "held"), [(True, 5), (False, 8)])
+def test_a_target_reached_leaves_nothing_to_do(side, sign, stop, held):
+    taker = {
+        "count": 1,
+        "target": 5,
+        "max_size": 10,
+        "target_side": side,
+        "delay_penalty": 1.0,
+        "stop_at_target": stop,
+    }
     env = MarketEnv(one_book({"taker": taker}, flow={**STILL, "initial_depth": 50}), num_envs=1, seed=0)
     env.reset()
     _, _, _, _, info = env.step({"taker": torch.tensor([[[[float(sign), 8.0]]]])})
-    assert env.snapshot()["inventory"].item() == 8 * sign
+    assert env.snapshot()["inventory"].item() == held * sign
+    assert env.snapshot()["remaining"].item() == 0
     assert info["terms"]["taker"][0, 0, 3] == 0.0
+
+
+def test_a_maker_cannot_raise_its_own_mark():
+    """Long 10 and alone at a bid inside the spread: worth no more, unless inventory is marked at the mid itself."""
+    for mark, gain in (("others", 0.0), ("mid", 10 * 1.5)):
+        cfg = one_book(
+            {"maker": {"count": 1, "inventory_penalty": 0.0, "liquidity_reward": 0.0}},
+            flow={**STILL, "initial_depth": 9, "initial_spread": 8}, market={"mark": mark},
+        )  # fmt: skip
+        env = MarketEnv(cfg, num_envs=1, seed=0)
+        env.reset()
+        env.state.account[0, 0, 0, ms.INVENTORY] = 10
+        env.step(still_actions(env))
+        _, reward, *_ = env.step({"maker": torch.tensor([1.0, 8.0, 5.0]).expand(1, 1, 1, 3)})
+        assert env.snapshot()["quotes"][0, 0, 0, 0] == env.snapshot()["best_bid"][0]
+        assert reward["maker"].item() == gain
 
 
 def test_targets_have_both_sides_and_only_their_books():
@@ -217,7 +243,13 @@ def test_the_inventory_limit_is_never_broken_and_cuts_are_counted():
             "post_only": False,
             "risk": {"max_inventory": 7},
         },
-        "taker": {"count": 1, "max_size": 30, "target": 11, "risk": {"max_inventory": 11}},
+        "taker": {
+            "count": 1,
+            "max_size": 30,
+            "target": 11,
+            "stop_at_target": False,
+            "risk": {"max_inventory": 11},
+        },
         "arbitrageur": {"count": 2, "max_size": 6, "pairs": "all", "risk": {"max_inventory": 4}},
     }
     limits = np.array([7, 7, 11, 4, 4])
@@ -238,7 +270,7 @@ def test_the_inventory_limit_is_never_broken_and_cuts_are_counted():
 
 def test_cuts_by_hand():
     """A limit of 12: buys of 8 become 8, 4, 0, and quotes of 5 a bid of 0 and an ask of 5."""
-    taker = {"count": 1, "target": 10, "max_size": 8, "risk": {"max_inventory": 12}}
+    taker = {"count": 1, "target": 10, "max_size": 8, "stop_at_target": False, "risk": {"max_inventory": 12}}
     maker = {"count": 1, "max_size": 5, "risk": {"max_inventory": 3}}
     cfg = one_book({"maker": maker, "taker": taker}, flow={**STILL, "initial_depth": 50})
     env = MarketEnv(cfg, num_envs=1, seed=0)

@@ -61,10 +61,27 @@ def test_quotes_never_cross_even_without_offsets():
 )  # fmt: skip
 def test_takers_buy_sell_or_wait(signal, size, want):
     taker = {"count": 1, "max_size": 8, "threshold": 0.3, "target": 50, "target_books": ["X1", "Y"]}
+    taker["stop_at_target"] = False
     env = MarketEnv(scene(agents={"taker": taker}), num_envs=1, seed=0)
     env.reset()
     env.step({"taker": torch.tensor([signal, size]).expand(1, 1, 3, 2)})
     assert signed_orders(env)[0, 0].tolist() == [want, 0, want]
+
+
+def test_takers_stop_at_their_target_and_do_not_turn():
+    taker = {"count": 1, "max_size": 8, "target": 10, "target_side": "buy"}
+    env = MarketEnv(scene(agents={"taker": taker}, flow={**STILL, "initial_depth": 100}), num_envs=1, seed=0)
+    env.reset()
+    for signal, size, order, held in (
+        (-1, 5, 0, 0),
+        (1, 7, 7, 7),
+        (1, 7, 3, 10),
+        (-1, 8, -8, 2),
+        (-1, 8, -2, 0),
+    ):
+        env.step({"taker": torch.tensor([signal, size]).float().expand(1, 1, 3, 2)})
+        assert signed_orders(env)[0, 0].tolist() == [order] * 3
+        assert env.snapshot()["inventory"][0].tolist() == [held] * 3
 
 
 def arbitrageur(pairs, **changes) -> MarketEnv:

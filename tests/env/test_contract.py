@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from scenes import AGENTS, STILL, copied, equal_obs, one_book, random_actions, scene, still_actions
 
@@ -206,7 +207,10 @@ def test_staggered_first_episodes_end_apart_and_later_ones_are_whole():
     for _ in range(30):
         *_, info = env.step(still_actions(env))
         clock += 1
+        counted = [] if info["episodes"] is None else info["episodes"]["env"].tolist()
+        assert (info["final_obs"] is None) == (not info["done"].any())
         for e in np.flatnonzero(info["done"].numpy()):
+            assert (e in counted) == (len(lengths[int(e)]) > 0)  # statistics are of whole episodes only
             lengths[int(e)].append(int(clock[e]))
             clock[e] = 0
     firsts = [v[0] for v in lengths.values()]
@@ -254,6 +258,24 @@ def test_a_drawdown_terminates_and_liquidates_and_costs():
     assert truncated["maker"].all()
     _, reward, _, _, info = env.step(still_actions(env))
     assert info["active"]["taker"].all()
+
+
+def test_the_drawdown_is_from_the_peak_of_this_episode():
+    """A gain of 30 and a loss of 20 from there end the episode of an agent that may lose 15; the next starts at 0."""
+    maker = {"count": 1, "risk": {"max_drawdown": 15.0}}
+    env = MarketEnv(one_book({"maker": maker}, flow=STILL), num_envs=1, seed=0)
+    env.reset()
+    for change, done, drawdown in (
+        (30, False, 0.0),
+        (-10, False, 10 / 15),
+        (-10, True, 0.0),
+        (-10, False, 10 / 15),
+    ):
+        env.state.account[0, 0, 0, ms.CASH] += change
+        obs, _, terminated, _, info = env.step(still_actions(env))
+        assert terminated["maker"].item() == info["done"].item() == done
+        assert obs["maker"].vector[0, 0, 2].item() == pytest.approx(drawdown)
+    assert env.snapshot()["step"] == 1
 
 
 def test_an_episode_ends_when_every_agent_has_terminated():

@@ -28,7 +28,12 @@ def levels_right(state, tape, row_end, row_px, row_qty, compare):
     for i in range(row_end.shape[0]):
         while pos < row_end[i]:
             apply_message(
-                b, tape.kind[pos], np.int64(tape.side[pos]), np.int64(tape.px[pos]), np.int64(tape.qty[pos]), np.uint64(0)
+                b,
+                tape.kind[pos],
+                np.int64(tape.side[pos]),
+                np.int64(tape.px[pos]),
+                np.int64(tape.qty[pos]),
+                np.uint64(0),
             )
             pos += 1
         for k in range(2):
@@ -65,7 +70,9 @@ def check(name: str, levels: int, mini: bool) -> None:
     right = levels_right(state, tape, recording.row_end, recording.row_px, recording.row_qty, compare)
     present = (recording.row_qty[:, :, :compare] > 0).sum(axis=2)
     exact = (right >= present).all(axis=1)
-    assert exact.all(), f"{(~exact).sum()} of {len(exact)} rows differ, first at row {np.flatnonzero(~exact)[0]}"
+    assert exact.all(), (
+        f"{(~exact).sum()} of {len(exact)} rows differ, first at row {np.flatnonzero(~exact)[0]}"
+    )
     assert state.head[0, 0, CLIPPED] == 0
     # The rule itself: nothing but the L-th level is ever set from the file, at most one level a message.
     sets = np.flatnonzero(tape.kind == TAPE_SET)

@@ -39,6 +39,13 @@ def test_learning_curves_side_by_side(make_rewards, tmp_path):
     looks_right(fig, tmp_path / "a.png")
 
 
+@pytest.mark.parametrize("runs", [1, 3])
+def test_a_single_update_is_still_visible(make_rewards, tmp_path, runs):
+    fig = plots.learning_curves({"x": [make_rewards(s, updates=2, agents=1) for s in range(runs)]})
+    assert fig.axes[0].lines[-1].get_marker() != "None"
+    looks_right(fig, tmp_path / "a.png")
+
+
 def test_a_run_without_finished_episodes_says_so(make_rewards, tmp_path):
     rewards = make_rewards()
     rewards["episodes"] = 0

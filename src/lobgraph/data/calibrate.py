@@ -24,9 +24,7 @@ from .regimes import measure_regimes
 from .simulate import Simulated, simulate
 from .tables import Tables, measure_tables
 
-TILT = (
-    0.3  # probability of buying rises by this when the fundamental is one mean spread above the mid
-)
+TILT = 0.3  # probability of buying rises by this when the fundamental is one mean spread above the mid
 MIN_SAMPLES = 100  # returns a correlation needs
 
 
@@ -39,9 +37,7 @@ class Calibration:
     cancels: list[float]  # measured cancels per second (net ones from snapshots)
     limits: list[float]  # measured limit orders per second, likewise
     raw: list[Simulated]  # the market of the measured tables
-    refined: list[
-        Simulated
-    ]  # the market of `config`, on other random numbers than it was fitted on
+    refined: list[Simulated]  # the market of `config`, on other random numbers than it was fitted on
     multipliers: list[dict[str, float]]  # what refinement changed, see `refine`
     notes: list[str] = field(default_factory=list)
 
@@ -65,9 +61,7 @@ class Calibration:
                 (f.name, key, *values, values[2] / values[0] if values[0] else np.nan)
                 for key, values in figures.items()
             ]
-        return pd.DataFrame(
-            rows, columns=["book", "figure", "data", "raw tables", "calibrated", "ratio"]
-        )
+        return pd.DataFrame(rows, columns=["book", "figure", "data", "raw tables", "calibrated", "ratio"])
 
 
 def calibrate(
@@ -194,9 +188,7 @@ def _with_flows(
             "initial_spread": int(min(max(round(f.spread), 1), 1024)),
         }
         longest = max(f.volatility) if f.volatility else 1
-        volatility.append(
-            float(f"{f.volatility.get(longest, 0.0) / longest**0.5 * k['volatility']:.4g}")
-        )
+        volatility.append(float(f"{f.volatility.get(longest, 0.0) / longest**0.5 * k['volatility']:.4g}"))
     reach = max(len(flow["limit_rates"]) for flow in flows.values())
     window = 1 << max(int(np.ceil(np.log2(4 * reach))), 9)
     while window >= min(base["market"]["initial_price"]) and window > 2 * reach:
@@ -212,15 +204,11 @@ def _correlation(days: list[Day]) -> tuple[np.ndarray, str]:
         return np.eye(1), "one asset: no correlation"
     shared = min(d.end for d in days) - max(d.start for d in days)
     if len({d.date for d in days if d.date}) > 1 or shared <= 0:
-        return np.eye(
-            len(days)
-        ), "files of different days or hours: assets are taken as uncorrelated"
+        return np.eye(len(days)), "files of different days or hours: assets are taken as uncorrelated"
     horizon = next((h for h in (60, 10) if shared / 1e9 / h >= MIN_SAMPLES), 1)
     if shared / 1e9 < 3 * horizon:
         return np.eye(len(days)), "too short a window in common: assets are taken as uncorrelated"
-    return nearest_correlation(
-        correlation(days, horizon)
-    ), f"correlation of {horizon} s mid returns"
+    return nearest_correlation(correlation(days, horizon)), f"correlation of {horizon} s mid returns"
 
 
 def nearest_correlation(c: np.ndarray, floor: float = 1e-4) -> np.ndarray:

@@ -26,9 +26,7 @@ class DistanceRates(NamedTuple):
     def cancel_rate(self) -> np.ndarray:
         """(D,) cancelled fraction per second, NaN where too few shares rest to say."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(
-                self.mean_shares >= MIN_SHARES, self.cancelled_shares / self.mean_shares, np.nan
-            )
+            return np.where(self.mean_shares >= MIN_SHARES, self.cancelled_shares / self.mean_shares, np.nan)
 
 
 def rates_by_distance(day: Day, distances: int) -> DistanceRates:
@@ -50,22 +48,15 @@ def rates_by_distance(day: Day, distances: int) -> DistanceRates:
 
 
 def _flows(day: Recording, distances: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-    opposite = np.where(
-        day.side > 0, np.roll(day.row_px[:, 1, 0], 1), np.roll(day.row_px[:, 0, 0], 1)
-    )
-    known = (
-        np.where(day.side > 0, np.roll(day.row_qty[:, 1, 0], 1), np.roll(day.row_qty[:, 0, 0], 1))
-        > 0
-    )
+    opposite = np.where(day.side > 0, np.roll(day.row_px[:, 1, 0], 1), np.roll(day.row_px[:, 0, 0], 1))
+    known = np.where(day.side > 0, np.roll(day.row_qty[:, 1, 0], 1), np.roll(day.row_qty[:, 0, 0], 1)) > 0
     known[0] = False
     away = np.abs(opposite.astype(np.int64) - day.px)
     near = known & (away >= 1) & (away <= distances)
 
     def count(which: np.ndarray, by: np.ndarray | None = None) -> np.ndarray:
         use = near & which
-        return np.bincount(
-            away[use], weights=None if by is None else by[use], minlength=distances + 1
-        )[1:]
+        return np.bincount(away[use], weights=None if by is None else by[use], minlength=distances + 1)[1:]
 
     limit, cancel = day.type == SUBMIT, (day.type == REDUCE) | (day.type == DELETE)
     beyond = float((known & limit & (away > distances)).sum())
@@ -77,9 +68,7 @@ def net_changes(day: Snapshots) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.
     found = []
     for k, sign in ((0, -1), (1, 1)):
         px, qty = day.row_px[:, k].astype(np.int64), day.row_qty[:, k].astype(np.int64)
-        last = np.where(qty > 0, px, 0)[
-            :, -1
-        ]  # 0: fewer than L levels, so the whole side is in view
+        last = np.where(qty > 0, px, 0)[:, -1]  # 0: fewer than L levels, so the whole side is in view
         edge = np.where(last > 0, sign * last, np.iinfo(np.int64).max)
         seen = np.minimum(edge[1:], edge[:-1])  # prices up to here are in view before and after
         row = np.arange(1, day.rows)
@@ -106,9 +95,7 @@ def _net(day: Snapshots, distances: int) -> tuple[np.ndarray, np.ndarray, np.nda
 
     def count(which: np.ndarray, by: np.ndarray | None = None) -> np.ndarray:
         use = near & which
-        return np.bincount(
-            away[use], weights=None if by is None else by[use], minlength=distances + 1
-        )[1:]
+        return np.bincount(away[use], weights=None if by is None else by[use], minlength=distances + 1)[1:]
 
     rise = change > 0
     beyond = float((rise & (away > distances)).sum())
@@ -121,9 +108,7 @@ def traded_part(
     """Lots of each fall that the market orders since the row before explain, from the best price outwards."""
     volume = np.zeros((day.rows, 2))
     at = np.minimum(np.searchsorted(day.time, day.order_time), day.rows - 1)
-    np.add.at(
-        volume, (at, (day.order_side > 0).astype(int)), day.order_qty
-    )  # a buy takes asks, side 1
+    np.add.at(volume, (at, (day.order_side > 0).astype(int)), day.order_qty)  # a buy takes asks, side 1
     fall = np.maximum(-change, 0)
     order = np.lexsort((away, side, row))
     group = (2 * row + side)[order]

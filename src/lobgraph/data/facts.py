@@ -43,13 +43,9 @@ class Facts:
     depth_best: float  # time-weighted mean over bid and ask
     depth_bid: float
     depth_ask: float
-    volatility: dict[int, float] = field(
-        default_factory=dict
-    )  # horizon [s] -> std of mid returns, ticks
+    volatility: dict[int, float] = field(default_factory=dict)  # horizon [s] -> std of mid returns, ticks
     depth_by_level: list[float] = field(default_factory=list)
-    gap_by_level: list[float] = field(
-        default_factory=list
-    )  # mean distance from the same side's best
+    gap_by_level: list[float] = field(default_factory=list)  # mean distance from the same side's best
 
     def as_dict(self) -> dict[str, object]:
         """Plain values, one level deep but for volatility and the lists."""
@@ -91,11 +87,7 @@ def market_orders(day: Day) -> MarketOrders:
         return MarketOrders(day.order_time, day.order_side, qty, np.zeros_like(qty))
     at = np.flatnonzero((day.type == EXECUTE) | (day.type == HIDDEN))
     time, side, qty = day.time[at], day.side[at], day.qty[at].astype(np.int64)
-    first = (
-        np.flatnonzero(np.diff(time, prepend=-1) | (np.diff(side, prepend=0) != 0))
-        if len(at)
-        else at
-    )
+    first = np.flatnonzero(np.diff(time, prepend=-1) | (np.diff(side, prepend=0) != 0)) if len(at) else at
     hidden = np.where(day.type[at] == HIDDEN, qty, 0)
     sums = [np.add.reduceat(x, first) if len(first) else x for x in (qty, hidden)]
     return MarketOrders(time[first], (-side[first]).astype(np.int8), *sums)
@@ -105,9 +97,7 @@ def measure(day: Day) -> Facts:
     """All facts of one asset's day."""
     w = weights(day)
     if w.sum() <= 0:
-        raise DataError(
-            f"{day.name}: no row with both sides holds for any time; nothing to measure"
-        )
+        raise DataError(f"{day.name}: no row with both sides holds for any time; nothing to measure")
     seconds, share = day.seconds, w / w.sum()
     spread = (day.row_px[:, 1, 0] - day.row_px[:, 0, 0]).astype(np.float64)
     qty = day.row_qty.astype(np.float64)
@@ -151,9 +141,7 @@ def measure(day: Day) -> Facts:
         depth_best=float(by_level[:, 0].mean()),
         depth_bid=float(by_level[0, 0]),
         depth_ask=float(by_level[1, 0]),
-        volatility={
-            h: float(np.std(returns(day, h)) * np.mean(m)) for h in HORIZONS if seconds >= 3 * h
-        },
+        volatility={h: float(np.std(returns(day, h)) * np.mean(m)) for h in HORIZONS if seconds >= 3 * h},
         depth_by_level=[float(x) for x in by_level.mean(axis=0)],
         gap_by_level=[float(x) for x in gap],
     )
@@ -173,18 +161,14 @@ def first_second(day: Day) -> int:
     return -(-int(day.time[0]) // NS) * NS if isinstance(day, Snapshots) else day.start
 
 
-def sample(
-    day: Day, horizon: float, start: int | None = None, end: int | None = None
-) -> np.ndarray:
+def sample(day: Day, horizon: float, start: int | None = None, end: int | None = None) -> np.ndarray:
     """(k,) row in force every `horizon` seconds from `start` to `end` (ns; the day's own by default)."""
     start, end = first_second(day) if start is None else start, day.end if end is None else end
     grid = np.arange(start, end + 1, round(horizon * NS))
     return np.maximum(np.searchsorted(day.time, grid, side="right") - 1, 0)
 
 
-def returns(
-    day: Day, horizon: float, start: int | None = None, end: int | None = None
-) -> np.ndarray:
+def returns(day: Day, horizon: float, start: int | None = None, end: int | None = None) -> np.ndarray:
     """(k,) log returns of the mid over `horizon` seconds, one after another."""
     return np.diff(np.log(mid(day)[sample(day, horizon, start, end)]))
 
@@ -193,9 +177,7 @@ def correlation(days: Sequence[Day], horizon: float) -> np.ndarray:
     """(A, A) correlation of mid returns over `horizon` seconds in the window all share; 0 where an asset never moves."""
     start, end = max(first_second(d) for d in days), min(d.end for d in days)
     if end - start < 3 * horizon * NS:
-        raise DataError(
-            f"{', '.join(d.name for d in days)}: share less than three horizons of {horizon:g} s"
-        )
+        raise DataError(f"{', '.join(d.name for d in days)}: share less than three horizons of {horizon:g} s")
     r = np.stack([returns(d, horizon, start, end) for d in days])
     r = r - r.mean(axis=1, keepdims=True)
     size = np.sqrt((r * r).sum(axis=1))

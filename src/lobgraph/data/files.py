@@ -38,9 +38,7 @@ class Source(NamedTuple):
 # --- finding the pair ---
 
 
-def find_pair(
-    message_path: str | Path, orderbook_path: str | Path | None = None
-) -> tuple[Source, Source]:
+def find_pair(message_path: str | Path, orderbook_path: str | Path | None = None) -> tuple[Source, Source]:
     """Where the message and the orderbook csv lie. Raises DataError where one is missing or several would do."""
     sources = _sources(Path(message_path))
     if orderbook_path is not None:
@@ -51,9 +49,7 @@ def find_pair(
         return sources[0], sources[1]  # names that say nothing: the order of the arguments does
     if not messages and not books:
         held = ", ".join(s.name for s in sources[:5]) or "nothing"
-        raise DataError(
-            f"{message_path}: expected a name like {PATTERN}, found {held}; or give both files"
-        )
+        raise DataError(f"{message_path}: expected a name like {PATTERN}, found {held}; or give both files")
     if len(messages) > 1 or len(books) > 1:
         raise DataError(
             f"{message_path}: holds several pairs ({', '.join(s.name for s in sources)}); give one pair"
@@ -78,9 +74,7 @@ def _sources(path: Path) -> list[Source]:
         return [Source(path)]
     try:
         with zipfile.ZipFile(path) as z:
-            members = [
-                m.filename for m in z.infolist() if not m.is_dir() and m.filename.endswith(".csv")
-            ]
+            members = [m.filename for m in z.infolist() if not m.is_dir() and m.filename.endswith(".csv")]
     except (zipfile.BadZipFile, OSError, ValueError) as error:
         raise DataError(f"{path}: not a readable zip: {error}") from None
     if not members:
@@ -101,9 +95,7 @@ def _partner(source: Source, kind: str) -> Source:
     for path in tried:
         if path.is_file():
             return next((s for s in _sources(path) if _kind(s) == kind), Source(path))
-    raise DataError(
-        f"{source}: its {kind} file is missing; expected {tried[0]} (or .gz, .zip) beside it"
-    )
+    raise DataError(f"{source}: its {kind} file is missing; expected {tried[0]} (or .gz, .zip) beside it")
 
 
 # --- bytes ---

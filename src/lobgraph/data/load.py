@@ -22,9 +22,7 @@ def read(path: str | Path, *, tick: int = 100, lot: int = 1) -> Day:
     return read_lobster(path, tick=tick, lot=lot)
 
 
-def read_all(
-    paths: Sequence[str | Path] | str | Path, *, tick: int = 100, lot: int = 1
-) -> list[Day]:
+def read_all(paths: Sequence[str | Path] | str | Path, *, tick: int = 100, lot: int = 1) -> list[Day]:
     """Read several assets; each may come once."""
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
     if not paths:
@@ -36,9 +34,7 @@ def read_all(
     return days
 
 
-def info(
-    paths: Sequence[str | Path] | str | Path, *, tick: int = 100, lot: int = 1
-) -> pd.DataFrame:
+def info(paths: Sequence[str | Path] | str | Path, *, tick: int = 100, lot: int = 1) -> pd.DataFrame:
     """One column per asset: what its files hold and the facts measured from them."""
     return pd.DataFrame({d.name: describe(d) for d in read_all(paths, tick=tick, lot=lot)})
 

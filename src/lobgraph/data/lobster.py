@@ -54,11 +54,7 @@ def read_lobster(
     `every`: messages between the tape's snapshots. Raises DataError naming file and line.
     """
     for key, value in (("tick", tick), ("lot", lot)):
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int | np.integer)
-            or not 1 <= value <= 1_000_000
-        ):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= 1_000_000:
             raise DataError(f"{key}: must be a whole number from 1 to 1000000, got {value!r}")
     message, orderbook = find_pair(message_path, orderbook_path)
     name = NAME.match(message.name)
@@ -92,9 +88,7 @@ def read_lobster(
 # --- csv ---
 
 
-def _table(
-    source: Source, data: bytes, types: list[pa.DataType], names: tuple[str, ...]
-) -> list[np.ndarray]:
+def _table(source: Source, data: bytes, types: list[pa.DataType], names: tuple[str, ...]) -> list[np.ndarray]:
     """The columns of a headerless csv, int64 each; decimals in ns. Raises DataError at the first malformed line."""
     keys = [str(i) for i in range(len(types))]
     try:
@@ -110,9 +104,7 @@ def _table(
         raise _fault(source, data, types, names, error) from None
     columns = []
     for column, kind in zip(table.columns, types, strict=True):
-        if pa.types.is_decimal(
-            kind
-        ):  # 128-bit words of 10^-DECIMALS: values below 2^63 are their low half
+        if pa.types.is_decimal(kind):  # 128-bit words of 10^-DECIMALS: values below 2^63 are their low half
             words = [
                 np.frombuffer(c.buffers()[1], np.int64)[2 * c.offset : 2 * (c.offset + len(c))]
                 for c in column.chunks
@@ -135,14 +127,10 @@ def _fault(
         if line == b"" and number == data.count(b"\n") + 1:
             continue  # after the last line's end
         if len(fields) != len(types):
-            return DataError(
-                f"{shown}: has {len(fields)} fields, expected {len(types)}: {_show(line)}"
-            )
+            return DataError(f"{shown}: has {len(fields)} fields, expected {len(types)}: {_show(line)}")
         for field, kind, name in zip(fields, types, names, strict=True):
             what = (
-                f"seconds with at most {DECIMALS} decimals"
-                if pa.types.is_decimal(kind)
-                else "a whole number"
+                f"seconds with at most {DECIMALS} decimals" if pa.types.is_decimal(kind) else "a whole number"
             )
             if not _is_number(field, pa.types.is_decimal(kind)):
                 return DataError(f"{shown}: {name} {_show(field)} is not {what}")
@@ -191,9 +179,7 @@ def _messages(source: Source, tick: int, lot: int) -> list[np.ndarray]:
     _check(source, np.abs(side) != 1, "direction: must be 1 (buy) or -1 (sell)", side)
     book = np.isin(kind, (SUBMIT, REDUCE, DELETE, EXECUTE))
     moves = book | (kind == HIDDEN)
-    _check(
-        source, moves & ((size <= 0) | (size > MAX_LOTS)), f"size: must be 1 to {MAX_LOTS}", size
-    )
+    _check(source, moves & ((size <= 0) | (size > MAX_LOTS)), f"size: must be 1 to {MAX_LOTS}", size)
     _check(source, (size < 0) | (size > MAX_LOTS), f"size: must be 0 to {MAX_LOTS}", size)
     _check(source, moves & (size % lot != 0), f"size: must be a multiple of lot {lot}", size)
     _check(
@@ -209,9 +195,7 @@ def _messages(source: Source, tick: int, lot: int) -> list[np.ndarray]:
         f"price: must be 0 to {MAX_PRICE * tick}",
         price,
     )
-    _check(
-        source, book & (price % tick != 0), f"price: must be a multiple of the tick {tick}", price
-    )
+    _check(source, book & (price % tick != 0), f"price: must be a multiple of the tick {tick}", price)
     return columns
 
 
@@ -221,23 +205,17 @@ def _orderbook(source: Source, tick: int, lot: int) -> tuple[np.ndarray, np.ndar
     fields = data[: data.find(b"\n") if b"\n" in data else None].count(b",") + 1
     levels, rest = divmod(fields, 4)
     if rest or not 1 <= levels <= MAX_LEVELS:
-        raise DataError(
-            f"{source}: line 1: has {fields} fields, expected 4 per level (ask, size, bid, size)"
-        )
+        raise DataError(f"{source}: line 1: has {fields} fields, expected 4 per level (ask, size, bid, size)")
     name = NAME.match(source.name)
     if name and int(name["levels"]) != levels:
-        raise DataError(
-            f"{source}: line 1: has {levels} levels, but its name says {name['levels']}"
-        )
+        raise DataError(f"{source}: line 1: has {levels} levels, but its name says {name['levels']}")
     names = tuple(
         f"{side} {what} {j}"
         for j in range(1, levels + 1)
         for side in ("ask", "bid")
         for what in ("price", "size")
     )
-    raw = np.stack(_table(source, data, [pa.int64()] * fields, names), axis=1).reshape(
-        -1, levels, 2, 2
-    )
+    raw = np.stack(_table(source, data, [pa.int64()] * fields, names), axis=1).reshape(-1, levels, 2, 2)
     raw = raw[:, :, ::-1].transpose(0, 2, 3, 1)  # (n, side, price | size, L), bids first
     price, size = raw[:, :, 0], raw[:, :, 1]
     dummy = np.array([-EMPTY_PRICE, EMPTY_PRICE])[:, None]

@@ -41,9 +41,7 @@ class Snapshots:
     order_side: np.ndarray  # (m,) int8 +1 buy, -1 sell
     order_qty: np.ndarray  # (m,) int32 lots
     unsorted: int  # rows whose levels were not in order, and have been put in order
-    crossed: (
-        int  # rows whose best bid was not below the best ask: facts and calibration leave them out
-    )
+    crossed: int  # rows whose best bid was not below the best ask: facts and calibration leave them out
 
     @property
     def rows(self) -> int:
@@ -70,9 +68,7 @@ def read_nasdaq10(path: str | Path, *, tick: int = 100, lot: int = 1) -> Snapsho
     px = np.stack([arrays["bid_px"], arrays["ask_px"]], axis=1)
     qty = np.stack([arrays["bid_sz"], arrays["ask_sz"]], axis=1)
     there = qty > 0
-    _check(
-        path, "bid_px, ask_px", (there & (px % tick != 0)), f"must be multiples of the tick {tick}"
-    )
+    _check(path, "bid_px, ask_px", (there & (px % tick != 0)), f"must be multiples of the tick {tick}")
     _check(
         path,
         "bid_px, ask_px",
@@ -89,9 +85,7 @@ def read_nasdaq10(path: str | Path, *, tick: int = 100, lot: int = 1) -> Snapsho
     _check(path, "mo_t_ms", np.diff(arrays["mo_t_ms"], prepend=0) < 0, "must not go backwards")
     name = NAME.match(path.name)
     step = int(steps[0])
-    start, end = (
-        (_clock(name["start"]), _clock(name["end"])) if name else (int(t[0]) - step, int(t[-1]))
-    )
+    start, end = (_clock(name["start"]), _clock(name["end"])) if name else (int(t[0]) - step, int(t[-1]))
     ms = NS // 1000
     return Snapshots(
         name=name["ticker"] if name else path.stem,
@@ -142,20 +136,11 @@ def _load(path: Path) -> dict[str, np.ndarray]:
     n = len(arrays["t_ms"]) if arrays["t_ms"].ndim == 1 else -1
     shape = arrays["bid_px"].shape
     for key in ROWS:
-        if (
-            arrays[key].ndim != 2
-            or arrays[key].shape != shape
-            or arrays[key].shape[0] != n
-            or shape[1] < 1
-        ):
-            raise DataError(
-                f"{path}: {key}: must have shape (rows of t_ms, levels), got {arrays[key].shape}"
-            )
+        if arrays[key].ndim != 2 or arrays[key].shape != shape or arrays[key].shape[0] != n or shape[1] < 1:
+            raise DataError(f"{path}: {key}: must have shape (rows of t_ms, levels), got {arrays[key].shape}")
     for key in ORDERS:
         if arrays[key].ndim != 1 or arrays[key].shape != arrays["mo_t_ms"].shape:
-            raise DataError(
-                f"{path}: {key}: must have shape (market orders,), got {arrays[key].shape}"
-            )
+            raise DataError(f"{path}: {key}: must have shape (market orders,), got {arrays[key].shape}")
     return arrays
 
 

@@ -62,9 +62,7 @@ class Recording:
     row_px: np.ndarray  # (n, 2, L) int32 ticks, 0: no such level
     row_qty: np.ndarray  # (n, 2, L) int32 lots, 0: no such level
     tape: Tape  # one book; its message 0 follows row 0
-    row_end: (
-        np.ndarray
-    )  # (n,) int64: after the first row_end[i] messages of the tape the book is row i
+    row_end: np.ndarray  # (n,) int64: after the first row_end[i] messages of the tape the book is row i
     reveals: int  # levels that came into view, taken from the rows
     forgets: int  # levels that left view
     mismatches: int  # rows i where row i-1 and message i do not give row i
@@ -116,9 +114,7 @@ def make_recording(
     )
     row_end = np.zeros(n, np.int64)
     none = np.zeros((0, 2, levels), np.int32)
-    size, *_ = walk(
-        rows, row_end, make_scratch(levels), Out(np.zeros((0, 5), np.int64), none, none, every)
-    )
+    size, *_ = walk(rows, row_end, make_scratch(levels), Out(np.zeros((0, 5), np.int64), none, none, every))
     snap_px = np.zeros((size // every + 1, 2, levels), np.int32)
     out = Out(np.zeros((size, 5), np.int64), snap_px, np.zeros_like(snap_px), every)
     _, reveals, forgets, mismatches = walk(rows, row_end, make_scratch(levels), out)
@@ -145,16 +141,12 @@ def join(recordings: Sequence[Recording], every: int = 256) -> Tape:
     if len(set(names)) != len(names):
         raise DataError(f"replay: each asset may be given once, got {names}")
     if len(dates := {r.date for r in recordings} - {""}) > 1:
-        raise DataError(
-            f"replay: recordings must be of one day to share a clock, got {sorted(dates)}"
-        )
+        raise DataError(f"replay: recordings must be of one day to share a clock, got {sorted(dates)}")
     tapes = [r.tape if r.tape.every == every else _again(r, every).tape for r in recordings]
     widest = max(r.levels for r in recordings)
 
     def snaps(arrays: list[np.ndarray]) -> np.ndarray:
-        return np.concatenate(
-            [np.pad(s, ((0, 0), (0, 0), (0, widest - s.shape[2]))) for s in arrays]
-        )
+        return np.concatenate([np.pad(s, ((0, 0), (0, 0), (0, widest - s.shape[2]))) for s in arrays])
 
     return Tape(
         *(np.concatenate([t[i] for t in tapes]) for i in range(5)),

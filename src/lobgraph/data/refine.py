@@ -51,9 +51,7 @@ def refine(
     damping = np.full(books, 0.02)
     for turn in range(rounds):
         if stale.any():
-            probes = np.stack(
-                [(misfit(best + PROBE * step) - now) / PROBE for step in np.eye(k)], axis=2
-            )
+            probes = np.stack([(misfit(best + PROBE * step) - now) / PROBE for step in np.eye(k)], axis=2)
             slopes[stale] = probes[stale]
         x = best.copy()
         for a in range(books):

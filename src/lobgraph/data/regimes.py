@@ -39,9 +39,7 @@ def measure_regimes(days: Sequence[Day], seconds: float = 10.0) -> tuple[dict[st
         return SINGLE, "one regime: the windows do not fall into two groups"
     kinds: dict[str, dict[str, float]] = {}
     for name, where in ((CALM, ~stress), (STRESS, stress)):
-        kinds[name] = {
-            k: round(float(v), 4) for k, v in _multipliers(tables, where, stress).items()
-        }
+        kinds[name] = {k: round(float(v), 4) for k, v in _multipliers(tables, where, stress).items()}
     time = count * seconds
     section = {
         "kinds": kinds,
@@ -97,9 +95,7 @@ def _multipliers(
     """A regime's rates over the day's, averaged over the assets. `where`: the regime's windows."""
 
     def over(table: dict[str, np.ndarray], key: str, use: np.ndarray) -> float:
-        return (
-            table[key][use].mean() / max(table[key].mean(), 1e-12) if table[key].mean() > 0 else 1.0
-        )
+        return table[key][use].mean() / max(table[key].mean(), 1e-12) if table[key].mean() > 0 else 1.0
 
     def cancel(table: dict[str, np.ndarray], use: np.ndarray) -> float:
         return table["cancel"][use].sum() / max(table["resting"][use].sum(), 1e-12)
@@ -108,9 +104,7 @@ def _multipliers(
     found = {k: float(np.mean([over(t, k, where) for t in tables])) for k in ("limit", "market")}
     usual = [share * cancel(t, stress) + (1.0 - share) * cancel(t, ~stress) for t in tables]
     found["cancel"] = float(
-        np.mean(
-            [cancel(t, where) / u if u > 0 else 1.0 for t, u in zip(tables, usual, strict=True)]
-        )
+        np.mean([cancel(t, where) / u if u > 0 else 1.0 for t, u in zip(tables, usual, strict=True)])
     )
     found["volatility"] = float(np.sqrt(np.mean([over(t, "square", where) for t in tables])))
     return found
@@ -137,9 +131,7 @@ def split(x: np.ndarray, rounds: int = 60) -> np.ndarray:
             backward[t] = step @ (near[t + 1] * backward[t + 1]) / scale[t + 1]
         posterior = forward * backward
         posterior /= posterior.sum(axis=1, keepdims=True)
-        pairs = (
-            forward[:-1, :, None] * step * (near[1:] * backward[1:] / scale[1:, None])[:, None, :]
-        )
+        pairs = forward[:-1, :, None] * step * (near[1:] * backward[1:] / scale[1:, None])[:, None, :]
         step = pairs.sum(axis=0) / np.maximum(pairs.sum(axis=(0, 2))[:, None], 1e-12)
         total = np.maximum(posterior.sum(axis=0), 1e-9)
         first, mean = posterior[0], posterior.T @ x / total

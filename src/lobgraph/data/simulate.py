@@ -107,9 +107,7 @@ def _run(p, f, tape, state, orders, cancels, cancel_scale, skip, sums, mids):
                     sums[a, LIMITS] += orders[regime, a, 0]
                     sums[a, MARKETS] += orders[regime, a, 1]
                     sums[a, CANCELS] += _sample(state, env, a, cancels, sums) * cancel_scale[regime]
-                    mids[env, t - skip, a] = 0.5 * (
-                        state.head[env, a, BID] + state.head[env, a, ASK]
-                    )
+                    mids[env, t - skip, a] = 0.5 * (state.head[env, a, BID] + state.head[env, a, ASK])
 
 
 @kernel()

@@ -17,9 +17,7 @@ from .recording import DELETE, REDUCE, SUBMIT, DataError, Recording
 COVER = 0.995  # share of limit orders within the table; the rest is placed at its end
 MAX_DISTANCE = 2048
 MAX_SIZES = 200
-POOL = (
-    0.02  # a cancel rate is pooled over neighbours until they hold this share of the resting lots
-)
+POOL = 0.02  # a cancel rate is pooled over neighbours until they hold this share of the resting lots
 
 
 @dataclass(frozen=True)
@@ -97,9 +95,7 @@ def size_distribution(sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         keep = np.zeros(len(values), bool)
         keep[np.argsort(-counts, kind="stable")[: MAX_SIZES // 2]] = True
         rest, weight = values[~keep], counts[~keep]
-        bins = np.minimum(
-            (np.cumsum(weight) - 1) * (MAX_SIZES // 2) // weight.sum(), MAX_SIZES // 2 - 1
-        )
+        bins = np.minimum((np.cumsum(weight) - 1) * (MAX_SIZES // 2) // weight.sum(), MAX_SIZES // 2 - 1)
         filled = np.bincount(bins, weights=weight)
         middle = np.bincount(bins, weights=weight * rest)[filled > 0] / filled[filled > 0]
         values = np.concatenate([values[keep], np.maximum(np.round(middle), 1).astype(np.int64)])

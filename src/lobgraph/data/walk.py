@@ -35,9 +35,7 @@ class Scratch(NamedTuple):
 
 def make_scratch(levels: int) -> Scratch:
     room = 3 * levels + 2
-    return Scratch(
-        np.zeros((2, room), np.int64), np.zeros((2, room), np.int64), np.zeros(2, np.int64)
-    )
+    return Scratch(np.zeros((2, room), np.int64), np.zeros((2, room), np.int64), np.zeros(2, np.int64))
 
 
 class Out(NamedTuple):

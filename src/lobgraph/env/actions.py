@@ -137,8 +137,12 @@ def decode(p, state, maker, taker, arb, env):
 @kernel()
 def _quote(p, head, action, message, g):
     mid = (head[BID] + head[ASK]) << 15
-    bid_off = (np.int64(_bounded(action[0], 0.0, p.agent_float[g, MAX_OFFSET]) * 65536.0) * p.agent[g, QUOTE_SPREAD]) >> 16
-    ask_off = (np.int64(_bounded(action[1], 0.0, p.agent_float[g, MAX_OFFSET]) * 65536.0) * p.agent[g, QUOTE_SPREAD]) >> 16
+    bid_off = (
+        np.int64(_bounded(action[0], 0.0, p.agent_float[g, MAX_OFFSET]) * 65536.0) * p.agent[g, QUOTE_SPREAD]
+    ) >> 16
+    ask_off = (
+        np.int64(_bounded(action[1], 0.0, p.agent_float[g, MAX_OFFSET]) * 65536.0) * p.agent[g, QUOTE_SPREAD]
+    ) >> 16
     bid = (mid - bid_off) >> 16
     ask = -((-(mid + ask_off)) >> 16)
     if bid >= ask:

@@ -34,7 +34,9 @@ class Buffers(NamedTuple):
     terms: np.ndarray  # (E, G, 4) float32
     flag: np.ndarray  # (E, G, 3) bool: terminated, truncated, acted in this step
     done: np.ndarray  # (E,) bool
-    running: np.ndarray  # (E, G, 5) float64 of the running episode: sums of the terms, largest |inventory| in a book
+    running: (
+        np.ndarray
+    )  # (E, G, 5) float64 of the running episode: sums of the terms, largest |inventory| in a book
     ended: np.ndarray  # (E, G, 6) float64 of the last ended one: the same, and equity after fees
     ended_books: np.ndarray  # (E, G, A, 2) int64 at its end: inventory, remaining
     ended_length: np.ndarray  # (E,) int64 its steps

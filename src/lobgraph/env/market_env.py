@@ -100,10 +100,18 @@ class MarketEnv:
         self._obs = self._observations(self.nodes, self.edges, self.vector)
         final = (self.buffers.final_nodes, self.buffers.final_edges, self.buffers.final_vector)
         self._final = self._observations(*map(torch.from_numpy, final))
-        self._reward, self._terms = torch.from_numpy(self.buffers.reward), torch.from_numpy(self.buffers.terms)
-        self._flags, self._done = torch.from_numpy(self.buffers.flag).unbind(-1), torch.from_numpy(self.buffers.done)
+        self._reward, self._terms = (
+            torch.from_numpy(self.buffers.reward),
+            torch.from_numpy(self.buffers.terms),
+        )
+        self._flags, self._done = (
+            torch.from_numpy(self.buffers.flag).unbind(-1),
+            torch.from_numpy(self.buffers.done),
+        )
         self._empty = {
-            role: np.zeros((self.num_envs, 0, len(cfg.pairs) if role == "arbitrageur" else books, len(names)), np.float32)
+            role: np.zeros(
+                (self.num_envs, 0, len(cfg.pairs) if role == "arbitrageur" else books, len(names)), np.float32
+            )
             for role, names in ACTION_NAMES.items()
         }
         self._started = False
@@ -205,7 +213,10 @@ class MarketEnv:
             ids = ids[self.state.clock[ids, EPISODE] > 1]
         if len(ids) == 0:
             return None
-        ended, books = torch.from_numpy(self.buffers.ended[ids]), torch.from_numpy(self.buffers.ended_books[ids])
+        ended, books = (
+            torch.from_numpy(self.buffers.ended[ids]),
+            torch.from_numpy(self.buffers.ended_books[ids]),
+        )
         terms = self._by_role(ended[..., :4])
         return {
             "env": torch.from_numpy(ids),
@@ -229,7 +240,9 @@ class MarketEnv:
         if role not in self.specs:
             raise KeyError(f"role {role!r}: no such agents; roles are {sorted(self.specs)}")
         if not 0 <= env < self.num_envs or not 0 <= agent < self.specs[role].count:
-            raise IndexError(f"env {env}, agent {agent}: there are {self.num_envs} envs, {self.specs[role].count} agents")
+            raise IndexError(
+                f"env {env}, agent {agent}: there are {self.num_envs} envs, {self.specs[role].count} agents"
+            )
         obs = self._obs[role]
         target, source = torch.nonzero(self.adjacency, as_tuple=True)
         weight = self.adjacency[target, source]
@@ -269,9 +282,14 @@ class MarketEnv:
             "ask_qty": s.qty[env, rows, (head[:, ASK, None] + depth) & (w - 1)].astype(np.int64),
             "book_px0": head[:, LOW].copy(),
             "book_qty": s.qty[env, rows, (head[:, LOW, None] + np.arange(w)) & (w - 1)].astype(np.int64),
-            "quotes": np.stack([s.order[env, :, ORDER_PX], s.order[env, :, ORDER_REST]], -1).reshape(books, -1, 2, 2).transpose(1, 0, 2, 3).copy(),
+            "quotes": np.stack([s.order[env, :, ORDER_PX], s.order[env, :, ORDER_REST]], -1)
+            .reshape(books, -1, 2, 2)
+            .transpose(1, 0, 2, 3)
+            .copy(),
             "inventory": held.copy(),
-            "remaining": np.where(target > 0, np.maximum(left, 0), np.where(target < 0, np.minimum(left, 0), 0)),
+            "remaining": np.where(
+                target > 0, np.maximum(left, 0), np.where(target < 0, np.minimum(left, 0), 0)
+            ),
             "fills_passive": account[:, :, PASSIVE_BOUGHT] - account[:, :, PASSIVE_SOLD],
             "fills_aggressive": account[:, :, AGGRESSIVE_BOUGHT] - account[:, :, AGGRESSIVE_SOLD],
             "fundamental": np.full(books, np.nan) if self._params.replay else fundamental,

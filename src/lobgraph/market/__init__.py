@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import numba
+from numba.core import config as numba_config
 
 
 def _cache_directory() -> Path:
@@ -19,4 +20,4 @@ def _cache_directory() -> Path:
 
 
 if not os.environ.get("NUMBA_CACHE_DIR"):
-    numba.config.CACHE_DIR = str(_cache_directory())
+    setattr(numba_config, "CACHE_DIR", str(_cache_directory()))  # noqa: B010 (defined at run time)

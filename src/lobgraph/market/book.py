@@ -252,7 +252,9 @@ def cancel_noise(b, px, lots, position):
                 for other in range(b.px.shape[0]):
                     if b.rest[other] > 0 and b.px[other] == px and b.ahead[other] < b.ahead[s]:
                         before -= b.rest[other]  # agents' lots ahead are not the noise's to cancel
-                gone = max(min(position + take, before) - position, 0) + max(min(position + take - noise, before), 0)
+                gone = max(min(position + take, before) - position, 0) + max(
+                    min(position + take - noise, before), 0
+                )
                 b.shift[s] = np.int32(gone)
         for s in range(b.px.shape[0]):
             if b.rest[s] > 0 and b.px[s] == px:

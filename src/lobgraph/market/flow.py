@@ -50,7 +50,11 @@ NEVER = 1e300
 def total_rate(b, f, regime, a):
     """Events per second: limit and market orders, and candidates for a cancel."""
     noise = b.head[NOISE_BID] + b.head[NOISE_ASK]
-    return f.rate[regime, a, RATE_LIMIT] + f.rate[regime, a, RATE_MARKET] + f.rate[regime, a, RATE_CANCEL] * noise
+    return (
+        f.rate[regime, a, RATE_LIMIT]
+        + f.rate[regime, a, RATE_MARKET]
+        + f.rate[regime, a, RATE_CANCEL] * noise
+    )
 
 
 @inlined()
@@ -246,7 +250,9 @@ def normal_table(bins: int = 4096) -> np.ndarray:
 
 def _padded(rows: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     width = max(map(len, rows))
-    return np.stack([np.pad(r, (0, width - len(r)), mode="edge") for r in rows]), np.array([len(r) for r in rows])
+    return np.stack([np.pad(r, (0, width - len(r)), mode="edge") for r in rows]), np.array(
+        [len(r) for r in rows]
+    )
 
 
 def make_flow(cfg: Config) -> Flow:

@@ -5,10 +5,15 @@ Without `_nrt=False` every array handed from function to function costs atomic i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from numba import njit
 
-kernel = partial(njit, cache=True, _nrt=False, error_model="numpy")  # @kernel(): a function on the hot path
-pasted = partial(njit, inline="always")  # for what returns arrays: a kernel cannot hand their ownership to its caller
-inlined = partial(njit, cache=True, _nrt=False, error_model="numpy", forceinline=True)
+_jit: Callable[..., Any] = njit
+kernel = partial(_jit, cache=True, _nrt=False, error_model="numpy")  # @kernel(): a function on the hot path
+inlined = partial(_jit, cache=True, _nrt=False, error_model="numpy", forceinline=True)
+pasted = partial(
+    _jit, inline="always"
+)  # for what returns arrays: a kernel cannot hand their ownership to its caller

@@ -24,7 +24,8 @@ def _table(columns: list, dtype: type) -> np.ndarray:
 def _square_root(correlation: np.ndarray) -> np.ndarray:
     """Lower-triangular square root of a positive semidefinite matrix (QR of the symmetric root: it may be singular)."""
     values, vectors = np.linalg.eigh(correlation)
-    r = np.linalg.qr((vectors * np.sqrt(np.maximum(values, 0.0))).T, mode="r").T
+    upper = np.asarray(np.linalg.qr((vectors * np.sqrt(np.maximum(values, 0.0))).T, mode="r"))
+    r = upper.T
     return r * np.where(np.diag(r) < 0, -1.0, 1.0)
 
 
@@ -125,8 +126,9 @@ def make_params(cfg: Config, seed: int, first_env: int = 0, replay_span: tuple[i
         book=_table(books_table, np.int64),
         agent=_table(agents_table, np.int64),
         agent_float=_table(agents_float, np.float64),
-        target=np.array([[taker.target * (c == 1 and w) for w in wanted] for c, _, _ in agents], dtype=np.int64)
-        .reshape(-1, books),
+        target=np.array(
+            [[taker.target * (c == 1 and w) for w in wanted] for c, _, _ in agents], dtype=np.int64
+        ).reshape(-1, books),
         chain=_cumulative32(np.vstack([chain, start])),
         origin=np.round(origin).astype(np.int64),
         mix=np.round(_square_root(fd.matrix(count)) * ONE).astype(np.int64),

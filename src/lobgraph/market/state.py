@@ -165,19 +165,27 @@ class State(NamedTuple):
     deviation: np.ndarray  # (E, A) int64, 1/65536 tick: the venue's deviation from its underlying
     target: np.ndarray  # (E, G, A) int64 signed lots to trade in this episode, + buys
     equity: np.ndarray  # (E, G, 2) int64 half tick-lots marked to market before fees, columns NOW (at this decision) and BEFORE
-    money: np.ndarray  # (E, G, 3) float64 tick-lots: fees paid NOW and BEFORE, and PEAK, the highest equity after fees
+    money: (
+        np.ndarray
+    )  # (E, G, 3) float64 tick-lots: fees paid NOW and BEFORE, and PEAK, the highest equity after fees
     active: np.ndarray  # (E, G, 2) uint8, columns NOW and BEFORE: whether the agent's episode goes on
 
 
 class Flow(NamedTuple):
     """Tables of the noise flow, derived from the configuration by `flow.make_flow`. D, C: the longest book's table."""
 
-    rate: np.ndarray  # (R, A, 3) float64 per second: limit, market orders (both sides), cancel candidates per lot
+    rate: (
+        np.ndarray
+    )  # (R, A, 3) float64 per second: limit, market orders (both sides), cancel candidates per lot
     widen: np.ndarray  # (R,) int64 ticks added to placement distances
     alias: np.ndarray  # (A, D, 2) int64 Walker's alias table of distances: cut in 0..65536, alternative
-    accept: np.ndarray  # (A, C) int64, 0..65536: cancel rate at a distance over the largest; the last holds beyond
+    accept: (
+        np.ndarray
+    )  # (A, C) int64, 0..65536: cancel rate at a distance over the largest; the last holds beyond
     size: np.ndarray  # (A, 3, B) int32 lots by quantile, rows SIZE_*
-    tilt: np.ndarray  # (A, 4) int64: TILT (1/65536 of probability per tick of mispricing), TILT_MAX, table lengths
+    tilt: (
+        np.ndarray
+    )  # (A, 4) int64: TILT (1/65536 of probability per tick of mispricing), TILT_MAX, table lengths
     wait: np.ndarray  # (4096,) float32 quantile means of the unit exponential
     normal: np.ndarray  # (4096,) int64 quantile means of the unit normal, 1/65536
 

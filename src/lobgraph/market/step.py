@@ -125,7 +125,16 @@ def act(p, b, message, g):
         bid = min(np.int64(message[BID_QTY]), room_up)
         ask = min(np.int64(message[ASK_QTY]), room_down)
         b.account[g, CUT] += message[BID_QTY] - bid + message[ASK_QTY] - ask
-        quote(b, g, np.int64(message[BID_PX]), bid, np.int64(message[ASK_PX]), ask, p.cancel_own, p.agent[g, POST_ONLY])
+        quote(
+            b,
+            g,
+            np.int64(message[BID_PX]),
+            bid,
+            np.int64(message[ASK_PX]),
+            ask,
+            p.cancel_own,
+            p.agent[g, POST_ONLY],
+        )
     elif kind == ACT_MARKET:
         wanted = np.int64(message[MARKET_QTY])
         room = room_up - b.rest[2 * g] if wanted > 0 else room_down - b.rest[2 * g + 1]
@@ -158,6 +167,7 @@ def step_book(p, f, tape, state, env, a):
     order_arrivals(p, state, env, a)
     for i in range(agents + 1):
         until = p.dt
+        g = -1
         if i < agents:
             g = state.arrival[env, a, i]
             if state.message[env, a, g, ACTION] == 0:

@@ -131,7 +131,9 @@ def inventories(trace: Trace) -> Figure:
                             ls=dashes[k % len(dashes)], lw=1.2, label=name)  # fmt: skip
             if len(trace.books) > 1:
                 net = trace.inventory[:, agents].sum(axis=(1, 2))
-                ax.step(trace.time, net, where="post", color="#555555", lw=2.2, alpha=0.45, label="sum of all")
+                ax.step(
+                    trace.time, net, where="post", color="#555555", lw=2.2, alpha=0.45, label="sum of all"
+                )
             ax.axhline(0.0, color="#888888", lw=0.8)
             ax.set(title=role, ylabel="inventory (lots)")
             ax.yaxis.set_major_locator(MaxNLocator(6, integer=True))
@@ -186,6 +188,7 @@ def regimes(traces: Sequence[Trace]) -> Figure:
     bids, asks = (np.concatenate([getattr(t, side) for t in traces]) for side in ("bid_qty", "ask_qty"))
     present = [r for r in range(len(names)) if (regime == r).any()]
     widest = max(2, int(np.quantile(spread, 0.99)))
+    several = len(present) > 1
     with style():
         fig, axes = figure(1, 2, 4.6, 3.3)
         left, right = axes[0]
@@ -196,7 +199,7 @@ def regimes(traces: Sequence[Trace]) -> Figure:
             x = np.arange(1, widest + 1)
             share = [100 * np.mean(values == s) for s in x[:-1]] + [100 * np.mean(values >= widest)]
             left.bar(x + (k - (len(present) - 1) / 2) * width, share, width, color=colour,
-                     label=f"{names[r]}: mean {values.mean():.2f}")  # fmt: skip
+                     label=f"{names[r]}: mean {values.mean():.2f}" if several else f"mean {values.mean():.2f}")  # fmt: skip
             level = np.arange(bids.shape[-1])
             for qty, sign in ((bids, -1), (asks, 1)):
                 depth = qty[regime == r].mean(axis=(0, 1))
@@ -221,49 +224,47 @@ def regimes(traces: Sequence[Trace]) -> Figure:
     return fig
 
 
-def heat_map(trace: Trace, a: int = 0) -> Figure:
-    """One book over time: resting quantity at each price (bids blue, asks red, log scale), mid and maker's quotes."""
-    low, high = (round(v) for v in _price_limits(trace, a))
-    prices = np.arange(low, high + 1)
-    image = signed_depth(trace, a, prices)
-    top = float(np.quantile(np.abs(image[image != 0]), 0.995)) if image.any() else 1.0
+def heat_map(trace: Trace) -> Figure:
+    """A panel per book: resting quantity at each price over time (log scale), the mid and the first maker's quotes."""
+    books = range(min(len(trace.books), MAX_BOOKS))
     with style():
-        fig, axes = figure(1, 1, 9.0, 4.4)
-        ax = axes[0][0]
-        ax.grid(visible=False)
-        edges = np.concatenate([trace.time, [trace.time[-1] + np.diff(trace.time, prepend=0.0)[-1]]])
-        norm = FuncNorm((_signed_log, _signed_exp), vmin=-top, vmax=top)
-        mesh = ax.pcolormesh(
-            edges, np.arange(low, high + 2) - 0.5, image.T, cmap=_DEPTH, norm=norm, rasterized=True
-        )
-        ax.step(
-            edges,
-            np.append(trace.mid[:, a], trace.mid[-1, a]),
-            where="post",
-            color="black",
-            lw=1.2,
-            label="mid",
-        )
-        outline = [Stroke(linewidth=2.4, foreground="black"), Normal()]
-        for g in trace.agents("maker")[:1]:
-            for side in (0, 1):
-                px, qty = trace.quotes[:, g, a, side, 0], trace.quotes[:, g, a, side, 1]
-                line = np.where(qty > 0, px, np.nan)
-                ax.step(edges, np.append(line, line[-1]), where="post", lw=1.2, color="#f0e442", path_effects=outline,
-                        label=f"{_first_maker(trace)}'s bid and ask" if side == 0 else None)  # fmt: skip
-        bar = fig.colorbar(mesh, ax=ax, pad=0.01, ticks=_log_ticks(top))
-        bar.ax.set_yticklabels([f"{abs(t):g}" for t in _log_ticks(top)])
-        bar.set_label("resting lots: asks (red), bids (blue)")
-        ax.set(
-            xlabel="time (s)",
-            ylabel="price (ticks)",
-            ylim=(low - 0.5, high + 0.5),
-            xlim=(edges[0], edges[-1]),
-        )
-        ax.yaxis.set_major_locator(MaxNLocator(8, integer=True))
-        fig.suptitle(f"Book of {trace.books[a]} over time", x=0.01, ha="left", fontsize=11)
-        legend_below(fig, ax)
+        fig, axes = figure(len(books), 1, 9.0, 3.0 if len(books) > 1 else 4.4, sharex=True)
+        for a in books:
+            _heat(axes[a][0], trace, a)
+        axes[-1][0].set_xlabel("time (s)")
+        _title(fig, "Resting lots at each price: asks red, bids blue", trace)
+        legend_below(fig, axes[0][0])
     return fig
+
+
+def _heat(ax: Axes, trace: Trace, a: int) -> None:
+    low, high = (round(v) for v in _price_limits(trace, a))
+    image = signed_depth(trace, a, np.arange(low, high + 1))
+    top = float(np.quantile(np.abs(image[image != 0]), 0.995)) if image.any() else 1.0
+    edges = np.concatenate([trace.time, [trace.time[-1] + np.diff(trace.time, prepend=0.0)[-1]]])
+    norm = FuncNorm((_signed_log, _signed_exp), vmin=-top, vmax=top)
+    mesh = ax.pcolormesh(
+        edges, np.arange(low, high + 2) - 0.5, image.T, cmap=_DEPTH, norm=norm, rasterized=True
+    )
+    ax.step(
+        edges, np.append(trace.mid[:, a], trace.mid[-1, a]), where="post", color="black", lw=1.2, label="mid"
+    )
+    outline = [Stroke(linewidth=2.4, foreground="black"), Normal()]
+    for g in trace.agents("maker")[:1]:
+        for side in (0, 1):
+            px, qty = trace.quotes[:, g, a, side, 0], trace.quotes[:, g, a, side, 1]
+            line = np.where(qty > 0, px, np.nan)
+            label = f"{_first_maker(trace)}'s bid and ask" if side == 0 else None
+            ax.step(edges, np.append(line, line[-1]), where="post", lw=1.2, color="#f0e442", path_effects=outline,
+                    label=label)  # fmt: skip
+    bar = ax.figure.colorbar(mesh, ax=ax, pad=0.01, ticks=_log_ticks(top))
+    bar.ax.set_yticklabels([f"{abs(t):g}" for t in _log_ticks(top)])
+    bar.set_label("lots")
+    ax.grid(visible=False)
+    ax.set(
+        ylabel="price (ticks)", title=trace.books[a], ylim=(low - 0.5, high + 0.5), xlim=(edges[0], edges[-1])
+    )
+    ax.yaxis.set_major_locator(MaxNLocator(8, integer=True))
 
 
 def _signed_log(lots: np.ndarray) -> np.ndarray:

@@ -11,6 +11,8 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from lobgraph.config import read_yaml
+
 from . import episode, plots
 from .metrics import read_rewards
 from .style import save
@@ -37,8 +39,12 @@ def rewards_figure(run: Path) -> Path:
     """rewards.png from rewards.csv of a run, or of a group of seeds (a column `seed`)."""
     rewards = read_rewards(run / "rewards.csv")
     runs = [part for _, part in rewards.groupby("seed")] if "seed" in rewards else [rewards]
-    return save(plots.learning_curves({run.name: runs}, f"Learning curves: {run.resolve().parent.name}"),
-                run / "rewards.png")  # fmt: skip
+    title = "Learning curves"
+    for config in (run / "config.yaml", *sorted(run.glob("seed_*/config.yaml"))):
+        if config.is_file():
+            title += f": {read_yaml(config).get('name', '')}"
+            break
+    return save(plots.learning_curves({run.name: runs}, title), run / "rewards.png")
 
 
 def trace_run(run: Path, seed: int | None = None, episodes: int = EPISODES) -> list[Trace]:

@@ -87,7 +87,9 @@ def _rewards(ax: Axes, runs: Sequence[pd.DataFrame], role: str, colour: str, lab
         lw=2.0,
         label=f"{prefix}mean" if len(lines) > 1 or label else "mean of episodes",
     )
-    if np.isfinite(deviation).any():
+    if len(steps) == 1:
+        ax.errorbar(steps, mean, np.nan_to_num(deviation), color=colour, capsize=4)
+    elif np.isfinite(deviation).any():
         ax.fill_between(steps, mean - deviation, mean + deviation, color=colour, alpha=0.18, lw=0,
                         label=f"{prefix}\N{PLUS-MINUS SIGN}1 std over {what}")  # fmt: skip
 
@@ -102,7 +104,13 @@ def _within(run: pd.DataFrame, role: str, steps: np.ndarray) -> np.ndarray:
 
 def _inventories(ax: Axes, runs: Sequence[pd.DataFrame], role: str, colour: str) -> None:
     for run in runs:
-        ax.plot(*peaks(run, role), color=colour, lw=0.9, alpha=0.8)
+        steps, largest = peaks(run, role)
+        ax.plot(steps, largest, color=colour, lw=0.9, alpha=0.8, marker=_marker(steps))
+
+
+def _marker(steps: np.ndarray) -> str | None:
+    """Dots where a line would have too few points to be seen."""
+    return "o" if len(steps) < 5 else None
 
 
 def reward_terms(history: pd.DataFrame, title: str = "") -> Figure | None:
@@ -118,7 +126,13 @@ def reward_terms(history: pd.DataFrame, title: str = "") -> Figure | None:
                 values = history[column].to_numpy(dtype=float)
                 known = np.isfinite(values)
                 steps = history["env_steps"].to_numpy()[known]
-                ax.plot(steps, values[known], color=CYCLE[i % len(CYCLE)], label=column.split("/")[2])
+                ax.plot(
+                    steps,
+                    values[known],
+                    marker=_marker(steps),
+                    color=CYCLE[i % len(CYCLE)],
+                    label=column.split("/")[2],
+                )
             ax.axhline(0.0, color="#888888", lw=0.8)
             ax.set(title=role, xlabel="environment steps")
             ax.xaxis.set_major_formatter(EngFormatter(sep=""))
