@@ -272,7 +272,7 @@ class RiskConfig(Section):
 
 
 class MakerConfig(Section):
-    count: Annotated[Int, Field(ge=0, le=64)] = 0
+    count: Annotated[Int, Field(ge=0, le=64)] = 1
     latency: NonNegative = 0.0  # seconds from decision to arrival, below market.dt
     quote_spread: Positive = 1.0  # ticks; the unit of the offsets
     max_offset: Positive = 8.0  # largest offset from the mid, in quote_spread
@@ -310,7 +310,7 @@ class ArbitrageurConfig(Section):
 
 
 class AgentsConfig(Section):
-    maker: MakerConfig = MakerConfig(count=1)
+    maker: MakerConfig = MakerConfig()
     taker: TakerConfig = TakerConfig()
     arbitrageur: ArbitrageurConfig = ArbitrageurConfig()
 
@@ -404,6 +404,11 @@ class Config(Section):
         else:
             chosen = every
         return np.array(chosen, dtype=np.int64).reshape(-1, 2)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Config) and self.model_dump() == other.model_dump()
+
+    __hash__ = None  # type: ignore[assignment]  # holds lists
 
     @property
     def counts(self) -> dict[str, int]:
@@ -541,7 +546,7 @@ def _model_at(model: Any, path: Iterable[Any]) -> Any:
 
 def _messages(error: ValidationError, model: Any = Config, prefix: tuple[str, ...] = ()) -> list[str]:
     """One line per fault: the key's full path, what was wrong and what would be right."""
-    lines = []
+    lines: dict[str, str] = {}
     for fault in error.errors():
         loc = [
             p
@@ -550,7 +555,7 @@ def _messages(error: ValidationError, model: Any = Config, prefix: tuple[str, ..
         ]
         path = ".".join(map(str, (*prefix, *loc)))
         if fault["type"] == "extra_forbidden":
-            lines.append(f"{path}: unknown key{_suggest(str(loc[-1]), _model_at(model, loc[:-1]))}")
+            lines.setdefault(path, f"{path}: unknown key{_suggest(str(loc[-1]), _model_at(model, loc[:-1]))}")
             continue
         text = fault["msg"].removeprefix("Value error, ")
         joint = (
@@ -562,8 +567,11 @@ def _messages(error: ValidationError, model: Any = Config, prefix: tuple[str, ..
             if fault["type"] != "value_error" and isinstance(given, str | int | float)
             else ""
         )
-        lines.append(f"{joint}{text}{shown}")
-    return list(dict.fromkeys(lines))
+        lines.setdefault(path, f"{joint}{text}{shown}")
+    # Where a value may be of several kinds, each kind complains: keep the complaint that goes deepest.
+    return [
+        line for path, line in lines.items() if not path or not any(p.startswith(f"{path}.") for p in lines)
+    ]
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -573,7 +581,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         seen = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
-            if isinstance(key, str | int | float | bool) and key in seen:
+            if isinstance(key, str | int | float | bool) and str(key) in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"key {key!r} given twice", key_node.start_mark
                 )
@@ -599,6 +607,13 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     return data
 
 
+_DEFAULT_TABLES: dict[tuple[str, ...], dict[str, Any]] = {
+    ("regimes", name): table
+    for name, table in RegimesConfig().model_dump(mode="json").items()
+    if isinstance(table, dict)
+}
+
+
 def _apply(tree: dict[str, Any], override: str) -> None:
     """Set one `a.b.c=value` in place; the value is read as YAML."""
     key, sep, text = override.partition("=")
@@ -610,9 +625,10 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         raise ConfigError(f"--set {override!r}: value is not valid YAML: {error}") from None
     *parents, last = key.strip().split(".")
     node = tree
-    for part in parents:
+    for depth, part in enumerate(parents):
         child = node.get(part)
-        child = {} if child is None else child
+        if child is None:  # a table with default entries (the regimes) keeps those that are not named
+            child = _DEFAULT_TABLES.get(tuple(parents[: depth + 1]), {})
         if not isinstance(child, dict):
             raise ConfigError(f"--set {override!r}: {part!r} is a value, not a section")
         node[part] = child = dict(child)

@@ -17,7 +17,13 @@ MARKET = {
 }
 AGENTS = {
     "maker": {"count": 2, "max_size": 6, "risk": {"max_inventory": 20}},
-    "taker": {"count": 1, "max_size": 8, "target": 60, "risk": {"max_inventory": 100}},
+    "taker": {
+        "count": 1,
+        "max_size": 8,
+        "target": 60,
+        "stop_at_target": False,
+        "risk": {"max_inventory": 100},
+    },
     "arbitrageur": {"count": 2, "pairs": "all", "max_size": 5, "risk": {"max_inventory": 15}},
 }
 STILL = {"intensity": 0.0, "market_rate": 0.0, "cancel_rate": 0.0, "warmup": 0.0}  # nobody but the agents
@@ -26,7 +32,7 @@ STILL = {"intensity": 0.0, "market_rate": 0.0, "cancel_rate": 0.0, "warmup": 0.0
 def scene(**sections) -> Config:
     """Two venues of X and one book of Y, two makers, a taker, two arbitrageurs; sections replace or add keys."""
     tree: dict = {
-        "market": dict(MARKET) | {"maker_rebate": 0.0002, "taker_fee": 0.0005},
+        "market": dict(MARKET) | {"mark": "mid", "maker_rebate": 0.0002, "taker_fee": 0.0005},
         "agents": AGENTS,
         "env": {"episode_steps": 12, "threads": 1},
         "flow": {"warmup": 5.0},
@@ -40,7 +46,9 @@ def scene(**sections) -> Config:
 
 def one_book(agents: dict, **sections) -> Config:
     """One book; only the agents given."""
-    market = {"books": ["A"], "underlying": None, "initial_price": 1000} | sections.pop("market", {})
+    market = {"mark": "mid", "books": ["A"], "underlying": None, "initial_price": 1000} | sections.pop(
+        "market", {}
+    )
     return scene(market=market, agents=agents, **sections)
 
 

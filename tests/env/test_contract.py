@@ -306,10 +306,13 @@ def test_liquidation_cancels_quotes():
     assert env.snapshot()["quotes"][0, 0, :, 1].tolist() == [0, 0]
 
 
-def test_statistics_of_ended_episodes():
+@pytest.mark.parametrize("episodes_before", [0, 1])
+def test_statistics_of_ended_episodes(episodes_before):
     env = MarketEnv(scene(), num_envs=3, seed=5)
     env.reset()
     rng = np.random.default_rng(0)
+    for _ in range(12 * episodes_before):
+        env.step(random_actions(env, rng))
     total = {
         role: torch.zeros(3, s.count, len(s.reward_terms), dtype=torch.float64)
         for role, s in env.specs.items()

@@ -136,8 +136,7 @@ class MarketEnv:
         (E, K) bool (time limit), info. info: "done" (E,), "active" and "terms" by role, "final_obs" and "episodes"
         (None where no episode ended). Raises ValueError for actions of the wrong shape or with NaN.
         """
-        if not self._started:
-            raise RuntimeError("MarketEnv.step: call reset() first")
+        self._check_started("step")
         arrays = self._arrays(actions)
         self._run(step_range, *arrays)
         ended = bool(self.buffers.done.any())
@@ -186,6 +185,10 @@ class MarketEnv:
                 raise ValueError(f"actions[{role!r}]: NaN at (env, agent, {spec.acts_on}, action) {where}")
             arrays.append(array)
         return arrays
+
+    def _check_started(self, method: str) -> None:
+        if not self._started:
+            raise RuntimeError(f"MarketEnv.{method}: call reset() first")
 
     # --- views ---
 
@@ -237,6 +240,7 @@ class MarketEnv:
         """
         from torch_geometric.data import Data
 
+        self._check_started("graph")
         if role not in self.specs:
             raise KeyError(f"role {role!r}: no such agents; roles are {sorted(self.specs)}")
         if not 0 <= env < self.num_envs or not 0 <= agent < self.specs[role].count:
@@ -264,6 +268,7 @@ class MarketEnv:
         inventory, remaining, fills_passive, fills_aggressive (G, A) lots, fills signed (+ bought) and of the last step;
         fundamental (A,) ticks (NaN in a replayed market); regime, step, episode ints.
         """
+        self._check_started("snapshot")
         s, head = self.state, self.state.head[env]
         books, w = head.shape[0], s.qty.shape[2]
         depth = np.arange(self.cfg.market.depth_levels)
@@ -299,7 +304,7 @@ class MarketEnv:
         }
 
 
-def _whole(name: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ConfigError(f"{name}: must be a whole number of at least {least}, got {value!r}")
+def _whole(name: str, value: Any, least: int, most: int = (1 << 62) - 1) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= most:
+        raise ConfigError(f"{name}: must be a whole number from {least} to {most}, got {value!r}")
     return int(value)

@@ -14,7 +14,7 @@ from scipy.stats import norm
 from ..config import Config, SizeConfig
 from .book import NOBODY, cancel_noise, noise_at, rest_lots, sweep
 from .jit import inlined, kernel
-from .rng import FUNDAMENTAL, LOW32, REGIME_DRAW, U64, VENUE, below, draw, stream
+from .rng import FUNDAMENTAL, LOW32, REGIME_DRAW, U64, VENUE, below, draw, mix, stream
 from .state import (
     ACCEPT_LEN,
     ALIAS_LEN,
@@ -40,6 +40,7 @@ from .state import (
 )
 
 SIZE_BINS = 1024
+WAIT_BINS = 2048
 NEVER = 1e300
 
 
@@ -57,12 +58,28 @@ def total_rate(b, f, regime, a):
     )
 
 
+@kernel()
+def unit_exponential(f, bits):
+    """A unit exponential from 22 random bits, int64 in 1/2^32: -log(u), linear between the table's WAIT_BINS points.
+
+    The tail beyond the first bin is the memoryless law's: the bin's edge plus a fresh draw from scrambled bits.
+    """
+    tail = 0
+    while True:
+        i = np.int64(bits & U64(WAIT_BINS - 1))
+        part = np.int64((bits >> U64(22)) & U64(2047 >> 1)) << 1 | np.int64((bits >> U64(11)) & U64(1))
+        if i > 0:
+            return tail + f.wait[i + 1] + (((f.wait[i] - f.wait[i + 1]) * part) >> 11)
+        tail += f.wait[1]
+        bits = mix(bits)
+
+
 @inlined()
 def wait(f, bits, rate):
-    """Time to the next event in seconds, from the low 12 bits of its second draw."""
+    """Time to the next event in seconds, from bits 0..11 and 22..31 of its second draw."""
     if rate <= 0.0:
         return NEVER
-    return np.float64(f.wait[np.int64(bits & U64(4095))]) / rate
+    return np.float64(unit_exponential(f, bits)) * 2.3283064365386963e-10 / rate
 
 
 @inlined()
@@ -161,10 +178,10 @@ def unit_normal(f, bits):
 
 @kernel()
 def move_regime(p, state, env, first):
-    """Draw the regime: at reset (first = 1) from the initial law, else a step of the Markov chain."""
+    """Draw the regime: at reset (first = 1) from the initial law, else a step of the Markov chain (another draw)."""
     clock = state.clock[env]
     key = stream(p.seed, p.first_env + env, 0, clock[0], clock[1], REGIME_DRAW)
-    u = np.int64(draw(key, 0) >> U64(32))
+    u = np.int64(draw(key, first) >> U64(32))
     count = p.chain.shape[1]
     row = count if first else clock[REGIME]
     for r in range(count):
@@ -213,7 +230,7 @@ def size_table(size: SizeConfig) -> np.ndarray:
         table = values[np.minimum(np.searchsorted(np.cumsum(weights), u), len(values) - 1)].astype(np.float64)
         mean = float(values @ weights)
     table = np.maximum(table, 1).astype(np.int64)
-    table[-1] = max(table[-1] + round(mean * SIZE_BINS - table.sum()), table[-2])
+    table[-1] = max(table[-1] + round(mean * SIZE_BINS - table.sum()), 1)
     return table
 
 
@@ -234,11 +251,13 @@ def alias_table(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.round(cut * 65536).astype(np.int64), to.astype(np.int64)
 
 
-def exponential_table(bins: int = 4096) -> np.ndarray:
-    """(bins,) float32 means of the unit exponential between its quantiles, largest first; their mean is 1."""
-    edges = np.arange(bins + 1) / bins
-    upper = np.concatenate([[0.0], edges[1:] * (1.0 - np.log(edges[1:]))])  # integral of -log u
-    return (np.diff(upper) * bins).astype(np.float32)
+def exponential_table() -> np.ndarray:
+    """(WAIT_BINS + 1,) int64 -log(i / WAIT_BINS) in 1/2^32; entry 0 is not used. Scaled so that linear interpolation
+    between the entries has mean exactly 1 (a chord lies above the logarithm by 1 part in 25,000)."""
+    edges = -np.log(np.maximum(np.arange(WAIT_BINS + 1), 1) / WAIT_BINS)
+    chords = 0.5 * (edges[1:-1] + edges[2:])
+    mean = (chords.sum() + edges[1]) / WAIT_BINS / (1.0 - 1.0 / WAIT_BINS)
+    return np.round(edges / mean * 2.0**32).astype(np.int64)
 
 
 def normal_table(bins: int = 4096) -> np.ndarray:

@@ -61,8 +61,12 @@ def make_params(cfg: Config, seed: int, first_env: int = 0, replay_span: tuple[i
     count = len(m.underlyings)
     origin = np.array([m.prices[list(under).index(u)] for u in range(count)]) * ONE
     start, chain = regime_chain(cfg)
+    k = (
+        fd.mean_reversion
+    )  # over one step a mean-reverting fundamental moves as a Brownian one does over `span`
+    span = -np.expm1(-2.0 * k * dt) / (2.0 * k) if k > 0 else dt
     vol = np.array([r.volatility for r in cfg.regimes.kinds.values()])[:, None]
-    sigma = vol * np.broadcast_to(np.asarray(fd.volatility, dtype=np.float64), (count,)) * np.sqrt(dt) * ONE
+    sigma = vol * np.broadcast_to(np.asarray(fd.volatility, dtype=np.float64), (count,)) * np.sqrt(span) * ONE
     keep = np.exp(-fd.venue_reversion * dt)
     venue = np.array([(under == u).sum() > 1 for u in under]) * fd.venue_deviation * ONE
     agents = [(code, k, getattr(cfg.agents, role)) for code, role in enumerate(ROLES) if role in cfg.counts
@@ -108,6 +112,7 @@ def make_params(cfg: Config, seed: int, first_env: int = 0, replay_span: tuple[i
         seed=np.uint64(seed),
         first_env=first_env,
         dt=float(dt),
+        dt_ns=round(dt * 1e9),
         replay=int(bool(cfg.replay.files)),
         replay_from=replay_span[0],
         replay_to=replay_span[1],

@@ -186,7 +186,7 @@ class Flow(NamedTuple):
     tilt: (
         np.ndarray
     )  # (A, 4) int64: TILT (1/65536 of probability per tick of mispricing), TILT_MAX, table lengths
-    wait: np.ndarray  # (4096,) float32 quantile means of the unit exponential
+    wait: np.ndarray  # (2049,) int64 unit exponential by quantile, 1/2^32
     normal: np.ndarray  # (4096,) int64 quantile means of the unit normal, 1/65536
 
 
@@ -196,6 +196,7 @@ class Params(NamedTuple):
     seed: np.uint64
     first_env: int  # number of the first environment, so that a batch can be any slice of a larger one
     dt: float  # seconds per decision
+    dt_ns: int
     replay: int  # 1: messages of the tape stand where the noise flow stands
     replay_from: int  # ns, earliest and latest start of an episode
     replay_to: int

@@ -163,7 +163,7 @@ def step_book(p, f, tape, state, env, a):
     fundamental = fundamental_of(p, state, env, a)
     index, due, rate, now = 0, 0.0, 0.0, 0.0
     first = True
-    start_ns = clock[START_NS] + np.int64(clock[STEP] * p.dt * NS)
+    start_ns = clock[START_NS] + clock[STEP] * p.dt_ns
     order_arrivals(p, state, env, a)
     for i in range(agents + 1):
         until = p.dt
@@ -175,7 +175,7 @@ def step_book(p, f, tape, state, env, a):
             until = p.agent_float[g, LATENCY]
         if p.replay:
             if i == agents:
-                run_tape(b, tape, a, key, clock[START_NS] + np.int64((clock[STEP] + 1) * p.dt * NS))
+                run_tape(b, tape, a, key, start_ns + p.dt_ns)
             elif until > 0.0:
                 run_tape(b, tape, a, key, start_ns + np.int64(until * NS))
         else:
@@ -277,6 +277,7 @@ def reset_env(p, f, tape, state, env):
     if p.stagger and episode == 0:
         key = stream(p.seed, p.first_env + env, 0, episode, 0, STAGGER)
         clock[STEP] = below(draw(key, 0) >> U64(32), p.episode_steps)
+        clock[START_NS] -= clock[STEP] * p.dt_ns  # the books stand at the time of this step
 
 
 @kernel()

@@ -74,9 +74,15 @@ def load_tape(b, tape, a, key, at):
     row = tape.snap_start[a] + snap
     bid = np.int64(tape.snap_px[row, 0, 0])
     ask = np.int64(tape.snap_px[row, 1, 0])
-    if tape.snap_qty[row, 0, 0] == 0:
+    pos = first + snap * tape.every
+    if tape.snap_qty[row, 0, 0] == 0 and tape.snap_qty[row, 1, 0] == 0:
+        bid = (
+            np.int64(tape.px[pos]) - 1 if pos < tape.start[a + 1] else 0
+        )  # the window goes where the messages are
+        ask = bid + 2
+    elif tape.snap_qty[row, 0, 0] == 0:
         bid = ask - 1
-    if tape.snap_qty[row, 1, 0] == 0:
+    elif tape.snap_qty[row, 1, 0] == 0:
         ask = bid + 1
     clear(b, bid, ask)
     for k in range(2):
@@ -84,5 +90,5 @@ def load_tape(b, tape, a, key, at):
             lots = np.int64(tape.snap_qty[row, k, level])
             if lots > 0:
                 rest_lots(b, 1 - 2 * k, np.int64(tape.snap_px[row, k, level]), lots, NOBODY)
-    b.head[TAPE_POS] = first + snap * tape.every
+    b.head[TAPE_POS] = pos
     run_tape(b, tape, a, key, at)

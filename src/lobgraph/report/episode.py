@@ -217,10 +217,10 @@ def regimes(traces: Sequence[Trace]) -> Figure:
         right.set(xlabel="ticks from best bid (left) and best ask (right)", ylabel="mean quantity (lots)", title="Depth",
                   ylim=(0, None))  # fmt: skip
         right.margins(y=0.25)
-        legend_below(fig, right)
-        fig.suptitle(
-            f"Spread and depth by regime ({len(traces)} episodes, all books)", x=0.01, ha="left", fontsize=11
-        )
+        if several:
+            legend_below(fig, right)
+        what = "Spread and depth by regime" if several else "Spread and depth"
+        fig.suptitle(f"{what} ({len(traces)} episodes, all books)", x=0.01, ha="left", fontsize=11)
     return fig
 
 

@@ -77,21 +77,15 @@ def _rewards(ax: Axes, runs: Sequence[pd.DataFrame], role: str, colour: str, lab
     prefix = f"{label}: " if label else ""
     if len(lines) > 1 and not label:
         for k, line in enumerate(values):
-            ax.plot(
-                steps, line, color=colour, lw=0.7, alpha=0.55, label=f"one of {what}"[: 20 * (k == 0)] or None
-            )
-    ax.plot(
-        steps,
-        mean,
-        color=colour,
-        lw=2.0,
-        label=f"{prefix}mean" if len(lines) > 1 or label else "mean of episodes",
-    )
+            entry = f"one of {what}" if k == 0 else None
+            ax.plot(steps, line, color=colour, lw=0.7, alpha=0.55, label=entry)
+    entry = f"{prefix}mean" if len(lines) > 1 or label else "mean of episodes"
+    ax.plot(steps, mean, color=colour, lw=2.0, marker=_marker(steps), label=entry)
+    band = f"{prefix}\N{PLUS-MINUS SIGN}1 std over {what}"
     if len(steps) == 1:
-        ax.errorbar(steps, mean, np.nan_to_num(deviation), color=colour, capsize=4)
+        ax.errorbar(steps, mean, np.nan_to_num(deviation), color=colour, capsize=4, label=band)
     elif np.isfinite(deviation).any():
-        ax.fill_between(steps, mean - deviation, mean + deviation, color=colour, alpha=0.18, lw=0,
-                        label=f"{prefix}\N{PLUS-MINUS SIGN}1 std over {what}")  # fmt: skip
+        ax.fill_between(steps, mean - deviation, mean + deviation, color=colour, alpha=0.18, lw=0, label=band)
 
 
 def _within(run: pd.DataFrame, role: str, steps: np.ndarray) -> np.ndarray:

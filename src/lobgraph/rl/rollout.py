@@ -223,7 +223,8 @@ class Rollout:
             torch.cat([o.vector[rows] for o in last], 1),
         )
         self.final.append(FinalObs(t, rows, nodes, last[0].edges[rows, 0, : self.P], vector))
-        self.episodes.append(info["episodes"])
+        if info["episodes"] is not None:  # None where only episodes cut short by stagger ended
+            self.episodes.append(info["episodes"])
 
     # --- end of the rollout ---
 
