@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from lobgraph.report.directory import find_run, new_directory, publish
+from lobgraph.report.directory import find_run, publish
+from lobgraph.rl.run import numbered_directory
 
 
 def make_run(parent, name, files=("config.yaml", "rewards.csv", "maker_policy.safetensors")):
@@ -16,7 +17,7 @@ def make_run(parent, name, files=("config.yaml", "rewards.csv", "maker_policy.sa
 
 
 def test_new_directories_never_collide(tmp_path):
-    made = {new_directory(tmp_path, "s0") for _ in range(5)}
+    made = {numbered_directory(tmp_path, "s0") for _ in range(5)}
     assert len(made) == 5
     assert all(d.is_dir() for d in made)
 

@@ -7,25 +7,9 @@ symbolic links into the newest one. A link is replaced; a file that is not a lin
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 PUBLISHED = ("rewards.csv", "rewards.png", "summary.csv", "*_policy*")
-
-
-def new_directory(parent: str | Path, name: str) -> Path:
-    """Make and return parent/<time>-<name>, with a number added if that exists."""
-    parent = Path(parent)
-    parent.mkdir(parents=True, exist_ok=True)
-    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{name}"
-    for attempt in range(1, 1000):
-        path = parent / (stem if attempt == 1 else f"{stem}-{attempt}")
-        try:
-            path.mkdir()
-        except FileExistsError:
-            continue
-        return path
-    raise FileExistsError(f"{parent / stem}: a thousand runs started in one second")
 
 
 def publish(scenario: str | Path, run: str | Path) -> list[Path]:

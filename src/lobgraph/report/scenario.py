@@ -108,9 +108,10 @@ def run(cfg: Config, seeds: int = 1, out: str | Path | None = None) -> Path:
     out: the scenario's directory; default cfg.run.dir/cfg.name. Raises KeyboardInterrupt after Ctrl-C, with
     everything so far saved, drawn and linked.
     """
+    from lobgraph.rl.run import numbered_directory
     from lobgraph.rl.train import train
 
-    from .directory import new_directory, publish
+    from .directory import publish
     from .figures import make_figures
     from .metrics import read_rewards, summarize
 
@@ -118,7 +119,7 @@ def run(cfg: Config, seeds: int = 1, out: str | Path | None = None) -> Path:
     home = Path(out) if out is not None else Path(cfg.run.dir) / cfg.name
     numbers = [cfg.run.seed + i for i in range(seeds)]
     span = f"s{numbers[0]}" if seeds == 1 else f"s{numbers[0]}-{numbers[-1]}"
-    directory = new_directory(home, span)
+    directory = numbered_directory(home, span)
     paths = {number: directory if seeds == 1 else directory / f"seed_{number}" for number in numbers}
     tables, complete = {}, True
     for i, (number, path) in enumerate(paths.items()):

@@ -59,26 +59,30 @@ class Run:
         )
 
 
+def numbered_directory(parent: str | Path, name: str) -> Path:
+    """Make and return parent/<time>-<name>, with a number added if that exists."""
+    parent = Path(parent)
+    parent.mkdir(parents=True, exist_ok=True)
+    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{name}"
+    for attempt in range(1, 1000):
+        path = parent / (stem if attempt == 1 else f"{stem}-{attempt}")
+        try:
+            path.mkdir()
+        except FileExistsError:  # another run started within the same second
+            continue
+        return path
+    raise FileExistsError(f"{parent / stem}: a thousand runs started in one second")
+
+
 def new_directory(cfg: Config, directory: str | Path | None = None) -> Path:
     """Make the run's directory: `directory` if given (it must be empty or new), else dir/name/<time>-s<seed>."""
-    if directory is not None:
+    if directory is None:
+        path = numbered_directory(Path(cfg.run.dir) / cfg.name, f"s{cfg.run.seed}")
+    else:
         path = Path(directory)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise FileExistsError(f"{path}: exists and is not empty; a run never overwrites another")
         path.mkdir(parents=True, exist_ok=True)
-    else:
-        parent = Path(cfg.run.dir) / cfg.name
-        parent.mkdir(parents=True, exist_ok=True)
-        name = f"{time.strftime('%Y%m%d-%H%M%S')}-s{cfg.run.seed}"
-        for attempt in range(1, 1000):
-            path = parent / (name if attempt == 1 else f"{name}-{attempt}")
-            try:
-                path.mkdir()
-                break
-            except FileExistsError:  # another run started within the same second
-                continue
-        else:
-            raise FileExistsError(f"{parent / name}: a thousand runs in one second")
     for sub in ("checkpoints", "figures"):
         (path / sub).mkdir(exist_ok=True)
     return path
