@@ -169,10 +169,10 @@ class Exchange:
             px = self.best[-side]
             if limit is not None and (px - limit) * side > 0:
                 break
-            if taker != NOISE and prevent and (taker, -side) in self.own and self.own[taker, -side].px == px:
+            first = self.queues[-side][px][0]
+            if prevent and first.owner == taker != NOISE:
                 self.reduce(taker, -side, 0)
                 continue
-            first = self.queues[-side][px][0]
             take = min(first.qty, left)
             first.qty -= take
             left -= take

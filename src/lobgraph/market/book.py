@@ -182,11 +182,11 @@ def fill_queue(b, side, px, lots):
 
 
 @kernel()
-def cancel_own(b, side, px, agent):
-    """Self-trade prevention: cancel the agent's resting orders at px, as its own incoming order reaches them."""
-    for s in range(2 * agent, 2 * agent + 2):
-        if b.rest[s] > 0 and b.px[s] == px:
-            reduce_order(b, s, 0)
+def cancel_own(b, side, px, agent, lots):
+    """Self-trade prevention: cancel the agent's resting order at px if its own incoming order of `lots` reaches it."""
+    s = 2 * agent + ((1 - side) >> 1)
+    if b.rest[s] > 0 and b.px[s] == px and b.ahead[s] < lots:
+        reduce_order(b, s, 0)
 
 
 @kernel()
@@ -205,7 +205,7 @@ def sweep(b, side, limit, lots, agent, prevent):
         if (px - limit) * side > 0:
             break
         if agent >= 0 and prevent and marked(b, px):
-            cancel_own(b, other, px, agent)
+            cancel_own(b, other, px, agent, left)
             if b.qty[px & (b.qty.shape[0] - 1)] == 0 or h[best] != px:
                 continue
         slot = px & (b.qty.shape[0] - 1)
