@@ -181,7 +181,7 @@ BAD = {
     "NaN in the correlation": (correlation([[1.0, float("nan")], [0.1, 1.0]]), "fundamentals.correlation", "finite"),
     "negative rate": ({"flow": {"market_rate": -1}}, "flow.market_rate", "greater than or equal to 0"),
     "negative entry of a table": ({"flow": {"cancel_rates": [0.1, -0.1]}}, "flow.cancel_rates.1", "0"),
-    "zero dt": ({"market": {"dt": 0}}, "market.dt", "greater than 0"),
+    "zero dt": ({"market": {"dt": 0}}, "market.dt", "greater than or equal to"),
     "no environments": ({"env": {"num_envs": 0}}, "env.num_envs", "1"),
     "negative seed": ({"run": {"seed": -1}}, "run.seed", "0"),
     "gpu that is not there yet": ({"run": {"device": "cuda"}}, "run.device", "cpu"),
@@ -344,3 +344,36 @@ def test_a_bad_override_is_named(override, words):
 def test_overrides_are_a_list():
     with pytest.raises(ConfigError, match="list"):
         load_config(None, "env.num_envs=3")
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("agents.maker.quote_spread=1e12", "agents.maker.quote_spread"),
+        ("flow.placement_decay=1e-4", "placement_decay"),
+        ("fundamentals.volatility=1e30", "fundamentals.volatility"),
+        ("flow.tilt=1e300", "flow.tilt"),
+        ("market.dt=1e300", "market.dt"),
+        ("name=2024-13-45", "not valid YAML"),
+        (".=3", "section.key=value"),
+    ],
+)
+def test_values_far_beyond_any_use_are_refused(override, words):
+    extra = ["flow.spread_preference=0.5"] if "decay" in override else []
+    with pytest.raises(ConfigError, match=words.replace(".", r"\.")):
+        load_config(None, [*extra, override])
+
+
+def test_a_single_regime_setting_keeps_the_other_regimes():
+    cfg = load_config(None, ["regimes.kinds.stress.limit=0.5"])
+    assert cfg.regimes.names == ["normal", "stress"]
+    assert cfg.regimes.kinds["stress"].limit == 0.5
+    assert cfg.regimes.kinds["stress"].market == 1.3
+
+
+def test_merge_keys_work(tmp_path):
+    (tmp_path / "m.yaml").write_text(
+        "agents:\n  maker: &a {latency: 0.1}\n  taker: {<<: *a, count: 1}\n", encoding="utf-8"
+    )
+    cfg = load_config(tmp_path / "m.yaml")
+    assert (cfg.agents.taker.latency, cfg.agents.taker.count, cfg.agents.maker.count) == (0.1, 1, 1)

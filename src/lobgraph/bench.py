@@ -304,4 +304,4 @@ def _print_table(console: Console, cases: list[dict]) -> None:
             *numbers,
             c["unit"],
         )
-    console.print(table)
+    Console(width=max(console.width, 110)).print(table)

@@ -85,11 +85,16 @@ def evaluate(
     ] = None,
 ) -> None:
     """Play episodes with a run's policies, without learning."""
-    from .config import load_config
+    from .config import ConfigError, load_config
     from .report.directory import find_run
 
     found = find_run(run)
     cfg = load_config(found / "config.yaml", overrides or ())
+    if not cfg.counts:
+        raise ConfigError("agents: no role has an agent to evaluate; set agents.<role>.count")
+    if csv is not None and not csv.parent.is_dir():
+        raise FileNotFoundError(f"{csv}: no such directory {csv.parent}")
+    say(f"policies of {found}, acting by their mean action")
 
     from .rl.evaluate import evaluate as play
     from .rl.evaluate import summary

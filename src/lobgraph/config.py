@@ -34,8 +34,9 @@ def _no_bool(value: Any) -> Any:
 
 Float = Annotated[float, BeforeValidator(_no_bool)]
 Int = Annotated[int, BeforeValidator(_no_bool)]
-Positive = Annotated[Float, Field(gt=0)]
-NonNegative = Annotated[Float, Field(ge=0)]
+# Bounded far above any use, so that products of settings stay exact in 64-bit fixed point.
+Positive = Annotated[Float, Field(gt=0, le=1e6)]
+NonNegative = Annotated[Float, Field(ge=0, le=1e6)]
 Fraction = Annotated[Float, Field(ge=0, le=1)]
 Count = Annotated[Int, Field(ge=1)]
 PerBook = list[Float] | Float  # one value for all books, or one per book
@@ -54,7 +55,7 @@ class MarketConfig(Section):
     underlying: list[str] | None = (
         None  # per book: venues of one underlying share its fundamental; None: all differ
     )
-    dt: Positive = 1.0  # seconds between decisions
+    dt: Annotated[Float, Field(ge=1e-6, le=1e5)] = 1.0  # seconds between decisions
     window: Annotated[Int, Field(ge=64, le=32768)] = 512  # ticks kept around the mid, a power of two
     depth_levels: Annotated[Int, Field(ge=1, le=50)] = 5  # L, levels a side that observations and figures use
     tick_size: Positive = 0.01  # money per tick, used at the edge only
@@ -157,9 +158,13 @@ class FlowConfig(Section):
     limit_size: SizeConfig = SizeConfig(mean=3.0)
     market_size: SizeConfig = SizeConfig(mean=4.0)
     cancel_size: SizeConfig = SizeConfig(mean=3.0)
-    tilt: NonNegative = 0.04  # P(buy) - 1/2 per tick of fundamental above the mid, market and limit orders
+    tilt: Annotated[Float, Field(ge=0, le=100)] = (
+        0.04  # P(buy) - 1/2 per tick of fundamental above the mid, market and limit orders
+    )
     tilt_max: Annotated[Float, Field(ge=0, le=0.5)] = 0.2  # bound of that tilt
-    warmup: NonNegative = 20.0  # seconds of flow run at reset before the first decision
+    warmup: Annotated[Float, Field(ge=0, le=1e5)] = (
+        20.0  # seconds of flow run at reset before the first decision
+    )
     initial_depth: Annotated[Int, Field(ge=0, le=1_000_000)] = 12  # lots at each level when a book is made
     initial_spread: Annotated[Int, Field(ge=1, le=1024)] = 2  # ticks when a book is made
 
@@ -169,16 +174,25 @@ class FlowConfig(Section):
             table = getattr(self, key)
             if table is not None and not 1 <= len(table) <= 16384:
                 raise ValueError(f"{key}: needs 1 to 16384 entries, got {len(table)}")
+        if self.limit_rates is None and not self._shape().sum() > 0.0:
+            raise ValueError(
+                f"spread_preference: no placement is left within {self.distances} distances at "
+                f"placement_decay {self.placement_decay:g}; use larger values"
+            )
         return self
 
     def limit_table(self) -> np.ndarray:
         """(D,) float64: limit orders per second and side at distances 1..D."""
         if self.limit_rates is not None:
             return np.asarray(self.limit_rates, dtype=np.float64)
+        shape = self._shape()
+        return self.intensity * shape / shape.sum()
+
+    def _shape(self) -> np.ndarray:
+        """(D,) float64: placement by distance, rising to the preferred one, then falling off exponentially."""
         i = np.arange(1, self.distances + 1, dtype=np.float64)
         rise = np.minimum(i / self.spread_preference, 1.0)
-        shape = rise * np.exp(-np.maximum(i - self.spread_preference, 0.0) / self.placement_decay)
-        return self.intensity * shape / shape.sum()
+        return rise * np.exp(-np.maximum(i - self.spread_preference, 0.0) / self.placement_decay)
 
     def cancel_table(self) -> np.ndarray:
         """(D',) float64: fraction of resting quantity cancelled per second at distances 1..D'."""
@@ -238,8 +252,10 @@ class FundamentalsConfig(Section):
     correlation: list[list[Float]] | Float = 0.5  # matrix over underlyings, or one value for all pairs
     mean_reversion: NonNegative = 0.0  # per second, towards the initial price
     jump_rate: NonNegative = 0.0  # jumps per second and underlying
-    jump_size: NonNegative = 0.0  # standard deviation of a jump, ticks
-    venue_deviation: NonNegative = 2.0  # stationary std of a venue's deviation from its underlying, ticks
+    jump_size: Annotated[Float, Field(ge=0, le=1e5)] = 0.0  # standard deviation of a jump, ticks
+    venue_deviation: Annotated[Float, Field(ge=0, le=1e5)] = (
+        2.0  # stationary std of a venue's deviation from its underlying, ticks
+    )
     venue_reversion: Positive = 0.2  # per second, of that deviation
 
     def matrix(self, n: int) -> np.ndarray:
@@ -252,6 +268,7 @@ class FundamentalsConfig(Section):
 class ReplayConfig(Section):
     """Recorded order-book files in place of the noise flow; `files` maps each book to its LOBSTER message file."""
 
+    required: bool = False  # a scenario made for recorded files: refuse to run it on noise flow
     files: dict[
         str, str
     ] = {}  # book -> message file (its orderbook file is found beside it); empty: noise flow
@@ -274,8 +291,8 @@ class RiskConfig(Section):
 class MakerConfig(Section):
     count: Annotated[Int, Field(ge=0, le=64)] = 1
     latency: NonNegative = 0.0  # seconds from decision to arrival, below market.dt
-    quote_spread: Positive = 1.0  # ticks; the unit of the offsets
-    max_offset: Positive = 8.0  # largest offset from the mid, in quote_spread
+    quote_spread: Annotated[Float, Field(gt=0, le=1e4)] = 1.0  # ticks; the unit of the offsets
+    max_offset: Annotated[Float, Field(gt=0, le=1e4)] = 8.0  # largest offset from the mid, in quote_spread
     max_size: Annotated[Int, Field(ge=1, le=1_000_000)] = 10  # lots per quote
     post_only: bool = True  # a quote that would trade at arrival slides to the best price that does not
     inventory_penalty: NonNegative = 0.002  # l_inv, per lot^2 and step
@@ -445,8 +462,17 @@ def _check_fundamentals(cfg: Config) -> None:
         raise ValueError(
             f"fundamentals.volatility: needs one value per underlying ({n}), got {len(f.volatility)}"
         )
-    if min(f.volatility if isinstance(f.volatility, list) else [f.volatility]) < 0:
-        raise ValueError("fundamentals.volatility: must not be negative")
+    vols = f.volatility if isinstance(f.volatility, list) else [f.volatility]
+    if min(vols) < 0 or max(vols) > 1e5:
+        raise ValueError(
+            "fundamentals.volatility: must not be negative, and at most 100000 ticks per sqrt(second)"
+        )
+    venues = n < cfg.market.num_books
+    if venues and 6.0 * f.venue_deviation > min(cfg.market.prices):
+        raise ValueError(
+            f"fundamentals.venue_deviation: {f.venue_deviation:g} ticks would take prices below zero; "
+            f"at most a sixth of market.initial_price ({min(cfg.market.prices)})"
+        )
     try:
         c = f.matrix(n)
     except ValueError:
@@ -580,6 +606,8 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, str | int | float | bool) and str(key) in seen:
                 raise yaml.constructor.ConstructorError(
@@ -598,7 +626,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: larger than {MAX_YAML_BYTES} bytes, not a config file")
     try:
         data = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from None
     if data is None:
         return {}
@@ -617,11 +645,11 @@ _DEFAULT_TABLES: dict[tuple[str, ...], dict[str, Any]] = {
 def _apply(tree: dict[str, Any], override: str) -> None:
     """Set one `a.b.c=value` in place; the value is read as YAML."""
     key, sep, text = override.partition("=")
-    if not sep or not key.strip():
+    if not sep or not all(part.strip() for part in key.split(".")):
         raise ConfigError(f"--set {override!r}: must have the form section.key=value")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"--set {override!r}: value is not valid YAML: {error}") from None
     *parents, last = key.strip().split(".")
     node = tree

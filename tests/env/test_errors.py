@@ -7,7 +7,7 @@ import pytest
 import torch
 from scenes import copied, equal_obs, random_actions, scene, still_actions
 
-from lobgraph.config import ConfigError
+from lobgraph.config import ConfigError, load_config
 from lobgraph.env.market_env import MarketEnv
 
 
@@ -98,3 +98,21 @@ def test_actions_beyond_the_bounds_are_clipped_to_them():
         runs.append((env.state.account.copy(), env.state.qty.copy()))
     np.testing.assert_array_equal(runs[0][0], runs[1][0])
     np.testing.assert_array_equal(runs[0][1], runs[1][1])
+
+
+def test_a_replay_scenario_without_files_is_refused():
+    cfg = load_config(None, ["replay.required=true"])
+    with pytest.raises(ConfigError, match=r"replay\.files"):
+        MarketEnv(cfg, num_envs=1)
+
+
+def test_levels_cannot_overflow():
+    """Sizes of a million at one distance for a minute: what exceeds 2^30 lots is dropped and counted, never wrapped."""
+    names = ["flow.limit_size.mean=1000000", "flow.distances=1", "flow.market_rate=0", "flow.cancel_rate=0"]
+    cfg = load_config(None, [*names, "flow.intensity=50", "flow.warmup=60"])
+    env = MarketEnv(cfg, num_envs=1)
+    env.reset()
+    head, qty = env.state.head[0, 0], env.state.qty[0, 0]
+    assert qty.min() >= 0
+    assert qty.sum(dtype=np.int64) == head[3] + head[4] == head[8] - head[9] - head[10] - head[11]
+    assert head[11] > 0

@@ -27,11 +27,21 @@ def read_all(paths: Sequence[str | Path] | str | Path, *, tick: int = 100, lot: 
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
     if not paths:
         raise DataError("no data files given; expected LOBSTER message files or npz sets")
-    days = [read(p, tick=tick, lot=lot) for p in paths]
+    days = [read(p, tick=tick, lot=lot) for p in without_partners(paths)]
     names = [d.name for d in days]
     if twice := next((n for n in names if names.count(n) > 1), None):
         raise DataError(f"{twice}: given twice; each asset may come once")
     return days
+
+
+def without_partners(paths: Sequence[str | Path]) -> list[Path]:
+    """The paths less the orderbook files whose message file is among them: `FILES*` of a folder names both."""
+    given = [Path(p) for p in paths]
+    return [
+        p
+        for p in given
+        if "_orderbook_" not in p.name or p.with_name(p.name.replace("_orderbook_", "_message_")) not in given
+    ]
 
 
 def info(paths: Sequence[str | Path] | str | Path, *, tick: int = 100, lot: int = 1) -> pd.DataFrame:

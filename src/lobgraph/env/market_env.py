@@ -71,6 +71,11 @@ class MarketEnv:
     ) -> None:
         if device != "cpu":
             raise ConfigError(f"device: only 'cpu' is supported, got {device!r}")
+        if cfg.replay.required and not cfg.replay.files:
+            raise ConfigError(
+                f"replay.files: {cfg.name} replays recorded files and none is given; "
+                "name one for each of market.books, or use scripts/run_replay.py MESSAGE_FILES"
+            )
         self.cfg = cfg
         self.num_envs = _whole("num_envs", cfg.env.num_envs if num_envs is None else num_envs, 1)
         self.seed = _whole("seed", cfg.run.seed if seed is None else seed, 0)
@@ -172,7 +177,12 @@ class MarketEnv:
             if role not in actions:
                 raise ValueError(f"actions: role {role!r} is missing; roles are {sorted(self.specs)}")
             given = actions[role]
-            array = given.detach().cpu().numpy() if isinstance(given, torch.Tensor) else np.asarray(given)
+            if isinstance(given, torch.Tensor) and not given.is_complex():
+                array = given.detach().cpu().float().numpy()
+            else:
+                array = np.asarray(given)
+            if array.dtype.kind not in "fiu":
+                raise ValueError(f"actions[{role!r}]: must be real numbers, got {array.dtype}")
             shape = (self.num_envs, spec.count, spec.items, len(spec.action_names))
             if array.shape != shape:
                 raise ValueError(

@@ -19,5 +19,10 @@ def _cache_directory() -> Path:
     return root / "lobgraph" / f"numba-{numba.__version__}-{digest}"
 
 
+def is_compiled() -> bool:
+    """Whether the kernels of this version have been compiled on this machine before."""
+    return any(Path(numba_config.CACHE_DIR).rglob("drive.step_range-*.nbc"))  # type: ignore[attr-defined]
+
+
 if not os.environ.get("NUMBA_CACHE_DIR"):
     setattr(numba_config, "CACHE_DIR", str(_cache_directory()))  # noqa: B010 (defined at run time)

@@ -31,6 +31,7 @@ from .state import (
     VOLUME,
 )
 
+LEVEL_MAX = 1 << 30  # lots at one price; levels are int32
 NOBODY = -1  # the noise traders, where an agent's number is asked for
 
 
@@ -135,13 +136,20 @@ def settle(b, side):
 
 @inlined()
 def rest_lots(b, side, px, lots, agent):
-    """Add lots at a price that does not cross. Returns 1, or 0 where px is outside the window (lots are dropped)."""
+    """Add lots at a price that does not cross; returns those that rest.
+
+    Lots outside the window, or beyond LEVEL_MAX at one price, are dropped and counted.
+    """
     h = b.head
     w = b.qty.shape[0]
     h[ADDED] += lots
     if px < h[LOW] or px >= h[LOW] + w:
         h[DROPPED] += lots
         return 0
+    room = LEVEL_MAX - np.int64(b.qty[px & (w - 1)])
+    if lots > room:
+        h[DROPPED] += lots - room
+        lots = room
     empty = side_lots(b, side) == 0
     b.qty[px & (w - 1)] += np.int32(lots)
     k = (1 - side) >> 1
@@ -163,7 +171,7 @@ def rest_lots(b, side, px, lots, agent):
             h[ASK] = px
         if h[BID] >= px:
             h[BID] = px - 1
-    return 1
+    return lots
 
 
 @kernel()
@@ -318,8 +326,7 @@ def place(b, s, px, lots, prevent, post_only):
         return
     b.px[s] = np.int32(px)
     b.ahead[s] = b.qty[px & (w - 1)]
-    rest_lots(b, side, px, lots, s >> 1)
-    b.rest[s] = np.int32(lots)
+    b.rest[s] = np.int32(rest_lots(b, side, px, lots, s >> 1))
     h[MASK] |= np.int64(1) << (px & 63)
 
 

@@ -92,8 +92,10 @@ def _positive(text: str) -> int:
 
 def replay_overrides(files: Sequence[str | Path]) -> list[str]:
     """Overrides that make one book of each LOBSTER message file, named by its ticker; paths become absolute."""
+    from lobgraph.data.load import without_partners
+
     books: dict[str, str] = {}
-    for file in files:
+    for file in without_partners(files):
         ticker = Path(file).name.removeprefix("LOBSTER_SampleFile_").split("_")[0].split(".")[0] or "book"
         name, n = ticker, 2
         while name in books:

@@ -143,8 +143,13 @@ def train(
     with _threads(cfg.run.torch_threads):
         if env is None:
             from ..env.market_env import MarketEnv  # numba, not needed to train in another environment
+            from ..market import is_compiled
 
             env = MarketEnv(cfg, seed=cfg.run.seed)
+            if not is_compiled():
+                print(
+                    "compiling the market's kernels: about half a minute, once for each version", flush=True
+                )
         trainer = Trainer(cfg, env)
         path = new_directory(cfg, directory)
         writer = RunWriter(path, cfg)
