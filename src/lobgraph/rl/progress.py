@@ -121,11 +121,14 @@ def print_summary(directory: Path, trainer: Trainer, history: pd.DataFrame) -> N
     for name in ("role", "reward, first 10 %", "reward, last 10 %", "of which", "largest inventory"):
         table.add_column(name, justify="left" if name in ("role", "of which") else "right")
     for role, row in figures["roles"].items():
-        terms = ", ".join(f"{name} {value:+.1f}" for name, value in row["terms"].items())
+        terms = "\n".join(f"{name} {value:+.1f}" for name, value in row["terms"].items())
         cells = (f"{row['first']:.1f}", f"{row['last']:.1f}", terms, f"{row['inventory_max']:.0f}")
         table.add_row(role, *cells)
     console = Console(highlight=False)
     console.print(table)
     shares = ", ".join(f"{name} {share:.0%}" for name, share in figures["phases"].items())
     console.print(f"{figures['steps_per_second']:,.0f} steps/s ({shares})", soft_wrap=True)
+    if any(np.isnan(row["last"]) for row in figures["roles"].values()):
+        needed = 2 * trainer.cfg.env.episode_steps * trainer.cfg.env.num_envs
+        console.print(f"nan: no whole episode ended; train for at least {needed:,} steps", soft_wrap=True)
     console.print(f"run: {directory}", soft_wrap=True)
