@@ -68,6 +68,7 @@ PRIVATE = (
 # gap: first book's price less the second's, in ticks (venues: at par; else: both since the episode's start); cost: mean
 # spread, ticks; imbalance: difference at the best.
 EDGES = ("weight", "same_underlying", "gap", "cost", "imbalance")
+PUBLIC_COUNT = len(PUBLIC)
 SLOW = 0.05  # weight of a new mid in the slow average, of a new move in the variance
 
 
@@ -160,7 +161,7 @@ def _observe_own(p, state, out, env, g, a):
     w = state.qty.shape[2]
     h = state.head[env, a]
     mid = 0.5 * (h[BID] + h[ASK])
-    base = 14
+    base = PUBLIC_COUNT
     out[base] = state.account[env, a, g, INVENTORY] / p.agent[g, MAX_INVENTORY]
     for k in range(2):
         s = 2 * g + k
@@ -189,7 +190,7 @@ def observe_env(p, state, nodes, edges, vector, env):
         first = nodes[env, 0, a]
         _observe_book(p, state, first, env, a)
         for g in range(1, p.agent.shape[0]):
-            for i in range(14):
+            for i in range(PUBLIC_COUNT):
                 nodes[env, g, a, i] = first[i]
         for g in range(p.agent.shape[0]):
             _observe_own(p, state, nodes[env, g, a], env, g, a)

@@ -347,7 +347,7 @@ def quote(b, agent, bid_px, bid_lots, ask_px, ask_lots, prevent, post_only):
 
 @kernel()
 def market(b, agent, signed, prevent):
-    """A market order of an agent: + buys. What finds no counterpart is not kept. Returns lots filled."""
+    """A market order of an agent or of NOBODY: + buys. What finds no counterpart is not kept. Returns lots filled."""
     side = 1 if signed > 0 else -1
     far = b.head[LOW] + (b.qty.shape[0] if side > 0 else -1)
     filled = sweep(b, side, far, abs(signed), agent, prevent)

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.stats import norm
 
 from ..config import Config, SizeConfig
-from .book import NOBODY, cancel_noise, noise_at, rest_lots, sweep
+from .book import NOBODY, cancel_noise, market, noise_at, rest_lots
 from .jit import inlined, kernel
 from .rng import FUNDAMENTAL, LOW32, REGIME_DRAW, U64, VENUE, below, draw, mix, stream
 from .state import (
@@ -21,7 +21,6 @@ from .state import (
     ASK,
     BID,
     EVENTS,
-    LOW,
     NOISE_ASK,
     NOISE_BID,
     Q16,
@@ -34,7 +33,6 @@ from .state import (
     SIZE_MARKET,
     TILT,
     TILT_MAX,
-    UNFILLED,
     VENUE_MOVE,
     Flow,
 )
@@ -113,8 +111,7 @@ def event(b, f, regime, a, fundamental, rate, r1, r2):
         h[EVENTS] += 1
         lots = np.int64(f.size[a, SIZE_MARKET, quantile])
         side = 1 if np.int64(r2 >> U64(48)) < buy_chance(b, f, a, fundamental) else -1
-        far = h[LOW] + (b.qty.shape[0] if side > 0 else -1)
-        h[UNFILLED] += lots - sweep(b, side, far, lots, NOBODY, 0)
+        market(b, NOBODY, side * lots, 0)
     else:
         position = below(pick, h[NOISE_BID] + h[NOISE_ASK])
         keep = np.int64((r2 >> U64(32)) & U64(0xFFFF))

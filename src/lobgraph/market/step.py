@@ -161,8 +161,8 @@ def step_book(p, f, tape, state, env, a):
     agents = state.arrival.shape[2]
     key = stream(p.seed, p.first_env + env, a, clock[EPISODE], clock[STEP], FLOW)
     fundamental = fundamental_of(p, state, env, a)
-    index, due, rate, now = 0, 0.0, 0.0, 0.0
-    first = True
+    index, now = 0, 0.0
+    due, rate = _first_event(b, f, regime, a, key)
     start_ns = clock[START_NS] + clock[STEP] * p.dt_ns
     order_arrivals(p, state, env, a)
     for i in range(agents + 1):
@@ -179,9 +179,6 @@ def step_book(p, f, tape, state, env, a):
             elif until > 0.0:
                 run_tape(b, tape, a, key, start_ns + np.int64(until * NS))
         else:
-            if first:
-                index, due, rate = _first_event(b, f, regime, a, key)
-                first = False
             index, due, rate = run_flow(b, f, regime, a, fundamental, key, index, now, due, rate, until)
             now = until
         if i < agents:
@@ -191,8 +188,9 @@ def step_book(p, f, tape, state, env, a):
 
 @inlined()
 def _first_event(b, f, regime, a, key):
-    from_rate = total_rate(b, f, regime, a)
-    return 0, wait(f, draw(key, 1), from_rate), from_rate
+    """Time (seconds) of event 0 of the stream, and the rate it was drawn at."""
+    rate = total_rate(b, f, regime, a)
+    return wait(f, draw(key, 1), rate), rate
 
 
 @kernel()
@@ -300,8 +298,8 @@ def reset_book(p, f, tape, state, env, a):
                 rest_lots(b, -1, ask + level, depth, NOBODY)
         key = stream(p.seed, p.first_env + env, a, clock[EPISODE], 0, WARMUP)
         regime = clock[REGIME]
-        index, due, rate = _first_event(b, f, regime, a, key)
-        run_flow(b, f, regime, a, fundamental, key, index, 0.0, due, rate, p.book[a, WARMUP_NS] * 1e-9)
+        due, rate = _first_event(b, f, regime, a, key)
+        run_flow(b, f, regime, a, fundamental, key, 0, 0.0, due, rate, p.book[a, WARMUP_NS] * 1e-9)
     recentre(b)
     b.head[OFI] = 0
     b.head[VOLUME] = 0

@@ -22,7 +22,6 @@ from .rollout import Rollout, TrainingError, VectorEnv
 from .run import Run, RunWriter, new_directory
 
 Callback = Callable[["Trainer", dict[str, float]], Any]
-PHASES = ("env", "inference", "gae", "update")
 
 
 class Trainer:
