@@ -25,6 +25,7 @@ from rich.table import Table
 from .config import Config, load_config
 from .env.drive import start_range, step_range
 from .env.market_env import MarketEnv
+from .env.world import make_world
 from .market.state import EVENTS, TAPE_CANCEL, TAPE_LIMIT, TAPE_TRADE, Tape
 
 PX0 = 10_000
@@ -182,11 +183,12 @@ def tape_messages(envs: int, repeats: int) -> dict:
     taker, arb = np.zeros((envs, 0, 1, 2), np.float32), np.zeros((envs, 0, 0, 3), np.float32)
     head, rates = env.state.head, []
     for _ in range(repeats + 1):
-        start_range(params, env._flow, tape, env.state, env.buffers, 0, envs)
+        world = make_world(params, env._flow, tape, env.state, env.buffers)
+        start_range(world, 0, envs)
         before = head[:, 0, EVENTS].sum()
         start = time.perf_counter()
         for _ in range(count // per_step - 1):
-            step_range(params, env._flow, tape, env.state, env.buffers, quote, taker, arb, 0, envs)
+            step_range(world, quote, taker, arb, 0, envs)
         rates.append(float(head[:, 0, EVENTS].sum() - before) / (time.perf_counter() - start))
     return _case("tape_messages", cfg, per_step, 1, rates[1:], "messages/s")
 
