@@ -350,7 +350,7 @@ def market(b, agent, signed, prevent):
     return filled
 
 
-@kernel()
+@inlined()
 def limit(b, side, px, lots):
     """A limit order of the noise traders or of the tape: trade what crosses, rest the rest."""
     h = b.head
