@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lobgraph import MarketEnv, bench, cli
-from lobgraph.bench import derive, market, plan, start, steps, table, timing, world
+from lobgraph.bench import derive, market, plan, start, steps, table, tape, timing, world
 from lobgraph.bench.world import Setting
 from lobgraph.config import ConfigError
 from lobgraph.market.state import (
@@ -25,8 +25,9 @@ from lobgraph.market.state import (
 BRIEF = timing.Effort(seconds=0.001, repeats=2)
 TINY = [
     (market.flow_events, Setting(envs=4, events=300.0)),
-    (market.tape_messages, Setting(envs=2, events=500)),
+    (tape.tape_messages, Setting(envs=2, events=500)),
     (market.agent_messages, Setting(envs=4, makers=3, takers=0)),
+    (market.book_messages, Setting(envs=4, makers=3, takers=0)),
     (steps.env_steps, Setting(envs=16, events=50.0, threads=2)),
     *((steps.env_steps, Setting(envs=1, events=e)) for e in (5.0, 20.0, 80.0)),
     (steps.train_steps, Setting(envs=8, books=2, takers=0, arbitrageurs=1)),
@@ -52,7 +53,7 @@ def test_a_report_holds_machine_and_cases(report):
     assert {"processor", "cores", "load_before", "load_after", "python", "numpy", "numba", "torch"} <= set(
         report["machine"]
     )
-    assert [c["name"] for c in report["cases"]] == [f.__name__ for f, _ in TINY]
+    assert [c["name"] for c in report["cases"]] == [plan.case_name(f) for f, _ in TINY]
     assert set(bench.NAMES) == {c["name"] for c in report["cases"]}
     for case in report["cases"]:
         assert {key: type(case[key]) for key in FIELDS} == FIELDS
@@ -62,10 +63,16 @@ def test_a_report_holds_machine_and_cases(report):
 
 
 def test_cases_name_their_sizes(report):
-    flow, tape, messages, env, *_, train = report["cases"]
+    flow, replay, messages, books, env, *_, train = report["cases"]
     assert (flow["environments"], flow["books"], flow["agents_per_role"]) == (4, 1, {})
-    assert (tape["environments"], tape["agents_per_role"], tape["source"]) == (2, {"maker": 1}, "synthetic")
-    assert messages["agents_per_role"] == {"maker": 3}
+    assert (replay["environments"], replay["agents_per_role"], replay["source"]) == (
+        2,
+        {"maker": 1},
+        "synthetic",
+    )
+    assert messages["agents_per_role"] == books["agents_per_role"] == {"maker": 3}
+    assert (messages["driver"], books["driver"]) == ("env.step", "books")
+    assert messages["carried_out_share"] == books["carried_out_share"] == 1.0
     assert env["agents_per_role"] == {"maker": 1, "taker": 1}
     assert (train["books"], train["agents_per_role"]) == (2, {"maker": 1, "arbitrageur": 1})
     assert sum(train["phase_shares"].values()) == pytest.approx(1.0)
@@ -73,7 +80,7 @@ def test_cases_name_their_sizes(report):
 
 def test_threads_are_those_used(report):
     """Two are asked for; a batch of 16 takes them, one of 8 does not."""
-    assert report["cases"][3]["threads"] == 2
+    assert report["cases"][4]["threads"] == 2
     env = MarketEnv(Setting(envs=8, threads=2).config())
     assert world.threads_used(env) == 1
 
@@ -84,7 +91,7 @@ def test_overheads_follow_from_the_cases(report):
     assert two["overhead_ns"] is None
     flow = report["cases"][0]
     for c in alone:
-        expected = 1e9 / c["median"] - c["reset_ns_per_step"] - c["events_per_step"] * 1e9 / flow["median"]
+        expected = c["core_ns"] - c["reset_ns_per_step"] - c["events_per_step"] * flow["core_ns"]
         assert c["overhead_ns"] == pytest.approx(expected)
     assert report["one_environment"]["few_events"] == alone[0]["events_per_step"]
     assert report["one_environment"]["few_events_us"] == pytest.approx(alone[0]["overhead_ns"] / 1e3)
@@ -98,7 +105,7 @@ def test_progress_and_table_show_every_case(report, capsys):
     assert all(name in out for name in bench.NAMES)
     assert "one environment alone" in out
     assert "bytes of state per book" in out
-    assert "100.00% carried out" in out
+    assert "100.00%" in out
 
 
 def test_state_bytes_are_those_of_the_arrays():
@@ -164,6 +171,23 @@ def test_agent_messages_are_those_in_the_books_and_accounts(makers, takers, book
     assert traded == 24 * 3 * books * takers
 
 
+def test_books_alone_do_the_same_as_whole_steps():
+    """The books' driver leaves quantities, orders and accounts as env.step does."""
+    envs = [
+        MarketEnv(Setting(envs=2, books=2, makers=2, takers=2).config(1.0, market.QUIET)) for _ in range(2)
+    ]
+    actions = market.message_actions(envs[0])
+    for env in envs:
+        env.reset()
+    for i in range(12):
+        envs[0].step(actions[i % len(actions)])
+        arrays = envs[1]._arrays(actions[i % len(actions)])
+        market.step_books(envs[1]._params, envs[1]._flow, envs[1]._tape, envs[1].state, *arrays, 0, 2)
+    for name in ("qty", "head", "order", "account", "clock"):
+        np.testing.assert_array_equal(*(getattr(env.state, name) for env in envs))
+    assert market.messages_done(envs[0]) == market.messages_done(envs[1]) == 12 * 2 * 2 * 4
+
+
 def test_a_message_that_changes_nothing_is_not_counted():
     """The same quotes again keep their place: sent, but not carried out."""
     env = MarketEnv(Setting(envs=2, makers=2, takers=0).config(1.0, market.QUIET))
@@ -178,32 +202,32 @@ def test_a_message_that_changes_nothing_is_not_counted():
 
 
 def test_tape_messages_rest_a_quote_and_count_the_tape(report):
-    tape = report["cases"][1]
-    assert tape["resting_share"] == 1.0
-    assert tape["events_per_step"] == 500.0
+    case = report["cases"][1]
+    assert case["resting_share"] == 1.0
+    assert case["events_per_step"] == 500.0
 
 
 def test_a_filled_quote_is_an_error(monkeypatch):
     """A trade through every level fills the maker: the figure would not be that of a resting order."""
-    tape = market.synthetic_tape(market.MESSAGES)
-    kind, side, px, qty = tape.kind.copy(), tape.side.copy(), tape.px.copy(), tape.qty.copy()
+    whole = tape.synthetic_tape(tape.MESSAGES)
+    kind, side, px, qty = (column.copy() for column in (whole.kind, whole.side, whole.px, whole.qty))
     kind[700], side[700], px[700], qty[700] = TAPE_TRADE, 1, 1, 1 << 20
-    swept = tape._replace(kind=kind, side=side, px=px, qty=qty)
-    monkeypatch.setattr(market, "synthetic_tape", lambda messages: swept)
+    swept = whole._replace(kind=kind, side=side, px=px, qty=qty)
+    monkeypatch.setattr(tape, "synthetic_tape", lambda messages: swept)
     with pytest.raises(RuntimeError, match="quotes rested in"):
-        market.tape_messages(Setting(envs=2, events=500), BRIEF)
+        tape.tape_messages(Setting(envs=2, events=500), BRIEF)
 
 
 def test_recorded_files_are_looked_up_below_lobgraph_data(monkeypatch, tmp_path):
     monkeypatch.delenv("LOBGRAPH_DATA", raising=False)
-    assert market.recorded_file() is None
+    assert tape.recorded_file() is None
     with pytest.raises(FileNotFoundError, match="LOBGRAPH_DATA"):
-        market.file_messages(Setting(envs=1), BRIEF)
+        tape.file_messages(Setting(envs=1), BRIEF)
     file = tmp_path / "lobster" / "AMZN_2012-06-21_34200000_57600000_message_5.csv"
     file.parent.mkdir()
     file.touch()
     monkeypatch.setenv("LOBGRAPH_DATA", str(tmp_path))
-    assert market.recorded_file() == file
+    assert tape.recorded_file() == file
 
 
 # --- what follows from several cases ---
@@ -213,7 +237,7 @@ def made(name, envs, events, ns, threads=1, agents=None, books=1):
     return {
         "name": name, "environments": envs, "books": books, "threads": threads, "events_per_step": events,
         "agents_per_role": ({"maker": 1, "taker": 1} if name == "env_steps" else {}) if agents is None else agents,
-        "median": 1e9 * threads / ns, "reset_ns_per_step": 100.0,
+        "core_ns": ns, "reset_ns_per_step": 100.0,
     }  # fmt: skip
 
 
@@ -298,7 +322,7 @@ def test_a_recorded_file_is_a_case_of_the_tape(monkeypatch, tmp_path):
     (tmp_path / "AMZN_2012-06-21_1_2_message_5.csv").touch()
     monkeypatch.setenv("LOBGRAPH_DATA", str(tmp_path))
     cases = plan.plan(2, quick=False)
-    assert [plan.case_name(f) for f, _ in cases if f is market.file_messages] == ["tape_messages"]
+    assert [plan.case_name(f) for f, _ in cases if f is tape.file_messages] == ["tape_messages"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
-"""What follows from several cases together: overhead per env step, one environment alone, deviation from linear cost."""
+"""What follows from several cases together: overhead per env step, one environment alone, deviation from linear cost.
+
+All from `core_ns`, processor time, so that other processes on the machine disturb it as little as they can.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,6 @@ from typing import Any
 from .timing import line
 
 Cases = list[dict[str, Any]]
-
-
-def core_ns(case: dict[str, Any]) -> float:
-    """Nanoseconds of one core per unit of the case's rate."""
-    return 1e9 * case["threads"] / case["median"]
 
 
 def add_overhead(cases: Cases) -> None:
@@ -26,7 +24,7 @@ def add_overhead(cases: Cases) -> None:
         case["overhead_ns"] = (
             None
             if flow is None
-            else core_ns(case) - case["reset_ns_per_step"] - case["events_per_step"] * flow
+            else case["core_ns"] - case["reset_ns_per_step"] - case["events_per_step"] * flow
         )
 
 
@@ -46,7 +44,7 @@ def _flow_ns(cases: Cases, case: dict[str, Any]) -> float | None:
         books = flow["environments"] * flow["books"] / (case["environments"] * case["books"])
         return max(books, 1.0 / books), abs(flow["books"] - case["books"])
 
-    return core_ns(min(flows, key=distance))
+    return min(flows, key=distance)["core_ns"]
 
 
 def one_environment(cases: Cases) -> dict[str, Any] | None:
@@ -111,7 +109,7 @@ def linearity(cases: Cases) -> dict[str, dict[str, Any]]:
 
 
 def _net_ns(case: dict[str, Any]) -> float:
-    return core_ns(case) - case["reset_ns_per_step"]
+    return case["core_ns"] - case["reset_ns_per_step"]
 
 
 def _single(cases: Cases, name: str) -> Cases:
@@ -129,7 +127,7 @@ def _costs(cases: Cases, name: str) -> dict[int, float]:
     costs = {}
     for c in _single(cases, name):
         if name == "env_steps" and 80 <= c["events_per_step"] <= 120:
-            costs[c["environments"]] = core_ns(c)
+            costs[c["environments"]] = c["core_ns"]
         elif name == "flow_events" and c["events_per_step"] >= 300:
-            costs.setdefault(c["environments"], core_ns(c))
+            costs.setdefault(c["environments"], c["core_ns"])
     return costs

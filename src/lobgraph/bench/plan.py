@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from .market import agent_messages, file_messages, flow_events, recorded_file, tape_messages
+from .market import agent_messages, book_messages, flow_events
 from .steps import env_steps, train_steps
+from .tape import file_messages, recorded_file, tape_messages
 from .timing import Effort
 from .world import Setting
 
@@ -40,6 +41,7 @@ def plan(cores: int, quick: bool) -> list[tuple[Case, Setting]]:
             (flow_events, _flow(one)),
             (tape_messages, tape),
             (agent_messages, makers),
+            (book_messages, makers),
             *((env_steps, replace(base, threads=t)) for t in _threads(cores)),
             *((env_steps, replace(one, events=e)) for e in (1, 10, 100, 400)),
             (env_steps, replace(base, envs=256, books=4)),
@@ -56,6 +58,8 @@ def plan(cores: int, quick: bool) -> list[tuple[Case, Setting]]:
         *((agent_messages, replace(makers, makers=n)) for n in (1, *AGENTS[:-1])),
         (agent_messages, replace(makers, makers=5, takers=5)),
         *((agent_messages, replace(makers, books=n, envs=base.envs // n)) for n in BOOKS),
+        *((book_messages, replace(makers, makers=n)) for n in (1, 10)),
+        (book_messages, replace(makers, makers=5, takers=5)),
         *((env_steps, s) for s in _batches(base, cores)),
         *((env_steps, replace(base, books=n, envs=base.envs // n)) for n in BOOKS),
         *((env_steps, replace(base, makers=n, takers=n)) for n in AGENTS),
@@ -73,7 +77,8 @@ def chosen(cases: Iterable[tuple[Case, Setting]], only: tuple[str, ...]) -> list
 
 def case_name(function: Case) -> str:
     """The name its cases carry."""
-    return "tape_messages" if function is file_messages else function.__name__
+    variants: dict[Case, str] = {file_messages: "tape_messages", book_messages: "agent_messages"}
+    return variants.get(function, function.__name__)
 
 
 def _threads(cores: int) -> list[int]:

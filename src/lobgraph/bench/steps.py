@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 from dataclasses import replace
 from functools import lru_cache
@@ -12,7 +11,7 @@ from typing import Any
 
 from ..env.market_env import MarketEnv
 from .timing import Effort, Windows, windows_of
-from .world import Setting, case, count_events, dt_for, random_actions, settled
+from .world import Setting, case, count_events, random_actions, settled
 
 ROLLOUT = 32  # steps per update of train_steps
 PHASES = ("env", "inference", "gae", "update")
@@ -34,21 +33,21 @@ def env_steps(setting: Setting, effort: Effort) -> dict[str, Any]:
     # A window of a few environments holds whole episodes; with many, the staggered ends spread by themselves.
     windows = windows_of(work, effort, block=length if setting.envs < 256 else 1)
     events = count_events(env, actions, max(4, 8192 // setting.envs))
-    reset = reset_seconds(replace(setting, envs=max(8, 256 // setting.books), threads=1))
+    reset = reset_seconds(replace(setting, envs=max(8, 256 // setting.books), events=1.0, threads=1))
     return case("env_steps", env, events, windows, "env steps/s", reset_ns_per_step=1e9 * reset / length)
 
 
 @lru_cache(maxsize=64)
 def reset_seconds(setting: Setting) -> float:
-    """Seconds to reset one environment (books made anew, warm-up flow, first observation): median of a batch's resets."""
-    env = MarketEnv(setting.config(dt_for(setting)))
+    """Processor seconds to reset one environment: books made anew, warm-up flow, first observation. Least of five."""
+    env = MarketEnv(setting.config())
     env.reset()
     seconds = []
     for _ in range(5):
-        start = perf_counter()
+        start = process_time()
         env.reset()
-        seconds.append(perf_counter() - start)
-    return statistics.median(seconds) / setting.envs
+        seconds.append(process_time() - start)
+    return min(seconds) / setting.envs
 
 
 def train_steps(setting: Setting, effort: Effort) -> dict[str, Any]:
@@ -79,5 +78,5 @@ def train_steps(setting: Setting, effort: Effort) -> dict[str, Any]:
     env = MarketEnv(cfg)  # another one of the same setting, to count its events
     env.reset()
     events = count_events(env, random_actions(env), max(4, 2048 // setting.envs))
-    windows = Windows((setting.envs * ROLLOUT / seconds).tolist(), [busy])
+    windows = Windows((setting.envs * ROLLOUT / seconds).tolist(), [busy] * len(seconds))
     return case("train_steps", env, events, windows, "env steps/s", phase_shares=shares)

@@ -41,9 +41,11 @@ def notes_of(case: dict[str, Any]) -> str:
     if "phase_shares" in case:
         notes.append(" ".join(f"{phase} {share:.0%}" for phase, share in case["phase_shares"].items()))
     if "source" in case:
-        notes.append(f"{case['source']}, quotes rest {case['resting_share']:.0%}")
+        notes.append(f"{case['source'].split('_')[0]}, quotes rest {case['resting_share']:.0%}")
     if "carried_out_share" in case:
-        notes.append(f"{case['carried_out_share']:.2%} carried out")
+        notes.append(f"by {case['driver']}, {case['carried_out_share']:.2%} carried out")
+    if case["busy_cores"] < 0.9 * case["threads"]:
+        notes.append(f"disturbed: had {case['busy_cores']:.1f} of {case['threads']} cores")
     return ", ".join(notes)
 
 

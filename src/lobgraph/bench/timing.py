@@ -34,6 +34,11 @@ class Windows:
         self.cores.append((process_time() - busy) / seconds)
 
     @property
+    def core_ns(self) -> float:
+        """Nanoseconds of processor time per unit in the least disturbed window."""
+        return 1e9 * min(busy / rate for busy, rate in zip(self.cores, self.rates, strict=True))
+
+    @property
     def busy(self) -> float:
         """Median of the cores kept busy: less than the threads where other processes took them."""
         return round(median(self.cores), 3)

@@ -129,7 +129,11 @@ def settled(setting: Setting, overrides: Sequence[str] = ()) -> tuple[MarketEnv,
 def case(
     name: str, env: MarketEnv, events: float, windows: Windows, unit: str, **extra: Any
 ) -> dict[str, Any]:
-    """A case's record. `events`: measured events or messages per env step, all books together."""
+    """A case's record. `events`: measured events or messages per env step, all books together.
+
+    The rates are by the clock on the wall. `core_ns` is processor time per unit, of all threads, in the least disturbed
+    window; `busy_cores` below `threads` says that other processes had the cores.
+    """
     rates = windows.rates
     books = env.cfg.market.num_books
     return {
@@ -145,6 +149,7 @@ def case(
         "unit": unit,
         "repeats": len(rates),
         "busy_cores": windows.busy,
+        "core_ns": windows.core_ns,
         "dt": env.cfg.market.dt,
         "state_bytes_per_book": state_bytes(env),
         **extra,
