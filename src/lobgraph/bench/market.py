@@ -93,11 +93,11 @@ def agent_messages(setting: Setting, effort: Effort) -> dict[str, Any]:
 def book_messages(setting: Setting, effort: Effort) -> dict[str, Any]:
     """The same on one thread by the books alone: actions decoded, each book's step; no rewards, no observation."""
     env, actions = _quiet(replace(setting, threads=1))
-    world = (env._params, env._flow, env._tape, env.state)
-    loop: Callable[..., None] = step_books
+    world: list[Any] = [env._params, env._flow, env._tape, env.state]
 
     def step(arrays: list[np.ndarray]) -> None:
-        loop(*world, *arrays, 0, env.num_envs)
+        arguments = [*world, *arrays, 0, env.num_envs]
+        step_books(*arguments)
 
     return _messages(env, [env._arrays(a) for a in actions], step, effort, driver="books")
 

@@ -46,6 +46,7 @@ def run_bench(
         f"{about['processor']}, {about['cores']} cores, load {about['load_before']:.1f}; "
         "the first run of a new version compiles its kernels (about a minute)",
         highlight=False,
+        soft_wrap=True,
     )
     effort = effort or (QUICK if quick else FULL)
     for function, setting in chosen(plan(cores(), quick) if cases is None else cases, tuple(only)):

@@ -23,7 +23,7 @@ COLUMNS = (
     "notes",
 )
 LEFT = {"case", "agents", "unit", "notes"}
-WIDTH = 170  # of a log or a pipe, which has none of its own
+WIDTH = 180  # of a log or a pipe, which has none of its own
 
 
 def agents_of(case: dict[str, Any]) -> str:
@@ -45,7 +45,7 @@ def notes_of(case: dict[str, Any]) -> str:
     if "carried_out_share" in case:
         notes.append(f"by {case['driver']}, {case['carried_out_share']:.2%} carried out")
     if case["busy_cores"] < 0.9 * case["threads"]:
-        notes.append(f"disturbed: had {case['busy_cores']:.1f} of {case['threads']} cores")
+        notes.append(f"had {case['busy_cores']:.1f} of {case['threads']} cores")
     return ", ".join(notes)
 
 
