@@ -182,7 +182,7 @@ def test_books_alone_do_the_same_as_whole_steps():
     for i in range(12):
         envs[0].step(actions[i % len(actions)])
         arrays = envs[1]._arrays(actions[i % len(actions)])
-        market.step_books(envs[1]._params, envs[1]._flow, envs[1]._tape, envs[1].state, *arrays, 0, 2)
+        market.step_books(envs[1]._world, *arrays, 0, 2)
     for name in ("qty", "head", "order", "account", "clock"):
         np.testing.assert_array_equal(*(getattr(env.state, name) for env in envs))
     assert market.messages_done(envs[0]) == market.messages_done(envs[1]) == 12 * 2 * 2 * 4

@@ -93,18 +93,18 @@ def agent_messages(setting: Setting, effort: Effort) -> dict[str, Any]:
 def book_messages(setting: Setting, effort: Effort) -> dict[str, Any]:
     """The same on one thread by the books alone: actions decoded, each book's step; no rewards, no observation."""
     env, actions = _quiet(replace(setting, threads=1))
-    world: list[Any] = [env._params, env._flow, env._tape, env.state]
 
     def step(arrays: list[np.ndarray]) -> None:
-        arguments = [*world, *arrays, 0, env.num_envs]
+        arguments = [env._world, *arrays, 0, env.num_envs]
         step_books(*arguments)
 
     return _messages(env, [env._arrays(a) for a in actions], step, effort, driver="books")
 
 
 @njit(nogil=True, cache=True)
-def step_books(p, f, tape, state, maker, taker, arb, first, last):
-    """One step of the books of environments first..last - 1: the market's part of `drive.step_env`."""
+def step_books(world, maker, taker, arb, first, last):
+    """One step of the books of environments first..last - 1 of a World: the market's part of `drive.step_env`."""
+    p, f, tape, state = world.params, world.flow, world.tape, world.state
     for env in range(first, last):
         decode(p, state, maker, taker, arb, env)
         for a in range(state.head.shape[1]):

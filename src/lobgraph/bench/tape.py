@@ -23,7 +23,7 @@ from ..market.state import (
     Tape,
 )
 from .timing import Effort, Windows
-from .world import Setting, case, counter
+from .world import Setting, case, counter, play
 
 MESSAGES = 100_000  # of the synthetic tape, 1 ms apart
 PX0 = 10_000
@@ -87,7 +87,7 @@ def tape_messages(setting: Setting, effort: Effort) -> dict[str, Any]:
     overrides = [f"env.episode_steps={length}", "env.stagger=false", "agents.maker.quote_spread=2"]
     env = MarketEnv(setting.config(1e-3 * setting.events, overrides))
     env.reset()
-    env._tape, env._params = synthetic_tape(MESSAGES), env._params._replace(replay=1)
+    play(env, synthetic_tape(MESSAGES))
     windows, events, rested = _replay(env, min(length - 1, _steps_within(setting, effort)), effort)
     if rested < 1.0:
         raise RuntimeError(

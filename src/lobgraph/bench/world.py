@@ -16,7 +16,8 @@ import torch
 
 from ..config import Config, load_config
 from ..env.market_env import MarketEnv
-from ..market.state import EVENTS
+from ..env.world import make_world
+from ..market.state import EVENTS, Tape
 from .timing import Windows
 
 Actions = dict[str, torch.Tensor]
@@ -66,6 +67,12 @@ def state_bytes(env: MarketEnv) -> int:
 def counter(env: MarketEnv, column: int) -> int:
     """Sum over all books of one of the header's counters (market/state.py); a reset sets them to 0."""
     return int(env.state.head[:, :, column].sum())
+
+
+def play(env: MarketEnv, tape: Tape) -> None:
+    """Let a tape that is in no file stand in the place of the noise, from the next reset on; `env.reset` undoes it."""
+    params = env._params._replace(replay=1)
+    env._world = make_world(params, env._flow, tape, env.state, env.buffers)
 
 
 def random_actions(env: MarketEnv, seed: int = 0) -> list[Actions]:
