@@ -42,7 +42,9 @@ FIELDS = {
 def report(tmp_path_factory):
     """A run of a small plan, as it stands in its file."""
     path = tmp_path_factory.mktemp("bench") / "new" / "bench.json"
-    bench.run_bench(json_path=path, cases=TINY, effort=BRIEF)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tape, "MESSAGES", 10_000)
+        bench.run_bench(json_path=path, cases=TINY, effort=BRIEF)
     return json.loads(path.read_text())
 
 
@@ -209,6 +211,7 @@ def test_tape_messages_rest_a_quote_and_count_the_tape(report):
 
 def test_a_filled_quote_is_an_error(monkeypatch):
     """A trade through every level fills the maker: the figure would not be that of a resting order."""
+    monkeypatch.setattr(tape, "MESSAGES", 10_000)
     whole = tape.synthetic_tape(tape.MESSAGES)
     kind, side, px, qty = (column.copy() for column in (whole.kind, whole.side, whole.px, whole.qty))
     kind[700], side[700], px[700], qty[700] = TAPE_TRADE, 1, 1, 1 << 20

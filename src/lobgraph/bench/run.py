@@ -54,7 +54,9 @@ def run_bench(
         console.print(one_line(report["cases"][-1]), highlight=False, soft_wrap=True)
     report["process_start"] = {}
     if START in only or not (only or cases):
-        console.print("  process start: new processes, ten seconds to a minute and a half", highlight=False)
+        console.print(
+            "  process start: new processes; with an empty kernel cache a minute or two", highlight=False
+        )
         report["process_start"] = process_start(repeats=1 if quick else 3, cold=not quick)
     _complete(report)
     about["load_after"], about["seconds"] = load(), round(time.perf_counter() - begun, 1)
