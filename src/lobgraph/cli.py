@@ -109,12 +109,19 @@ def evaluate(
 @app.command()
 def bench(
     json: Annotated[Path | None, typer.Option(help="Write the figures to this file too.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer cases and repetitions.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer cases and repetitions: a minute.")] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="flow_events, tape_messages, agent_messages, env_steps, train_steps or process_start; repeatable.",
+        ),
+    ] = None,
 ) -> None:
     """Measure events and steps per second on this machine."""
     from .bench import run_bench
 
-    run_bench(quick=quick, json_path=json)
+    run_bench(quick=quick, json_path=json, only=only or ())
 
 
 Tick = Annotated[int, typer.Option(min=1, help="Price units of the files (1/10000 of money) per tick.")]

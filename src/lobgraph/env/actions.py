@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..config import ROLES, Config
-from ..market.jit import inlined, kernel
+from ..market.jit import inlined
 from ..market.state import (
     ACT_MARKET,
     ACT_NONE,
@@ -111,7 +111,7 @@ def _lots(x, most):
     return np.int64(_bounded(x, 0.0, np.float64(most)) + 0.5)
 
 
-@kernel()
+@inlined()
 def decode(p, state, maker, taker, arb, env):
     """Write the messages of all agents to all books of one environment into `state.message[env]`.
 
@@ -134,7 +134,7 @@ def decode(p, state, maker, taker, arb, env):
                 _order(message, _net_legs(p, state, arb[env, k], env, a, g))
 
 
-@kernel()
+@inlined()
 def _quote(p, head, action, message, g):
     mid = (head[BID] + head[ASK]) << 15
     bid_off = (
@@ -167,7 +167,7 @@ def _order(message, signed):
         message[MARKET_QTY] = signed
 
 
-@kernel()
+@inlined()
 def _towards_target(p, state, action, env, a, g):
     """Signed lots of a taker's order, cut so that its inventory stays between 0 and the target (stop_at_target)."""
     lots = _sign(action[0], p.agent_float[g, THRESHOLD]) * _lots(action[1], p.agent[g, MAX_SIZE])
@@ -178,7 +178,7 @@ def _towards_target(p, state, action, env, a, g):
     return lots
 
 
-@kernel()
+@inlined()
 def _net_legs(p, state, action, env, a, g):
     """Net signed lots that an arbitrageur's pairs send to book a."""
     net = 0

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from ..market.jit import kernel
+from ..market.jit import inlined, kernel
 from ..market.state import BEFORE, EPISODE, INVENTORY, NOW, STEP
 from ..market.step import begin_step, end_step, reset_env, step_book
 from .actions import decode
@@ -61,7 +61,7 @@ def make_buffers(
     )
 
 
-@kernel()
+@inlined()
 def step_env(p, f, tape, state, out, maker, taker, arb, env):
     """One decision of one environment, start to end, with same-step reset."""
     agents = p.agent.shape[0]
@@ -110,20 +110,37 @@ def close_episode(p, state, out, env):
 
 
 @njit(nogil=True, cache=True)
-def step_range(p, f, tape, state, out, maker, taker, arb, first, last):
-    """Step environments first..last - 1."""
+def step_range(world, maker, taker, arb, first, last):
+    """Step environments first..last - 1 of a World."""
+    p, f, tape, state, out = world.params, world.flow, world.tape, world.state, world.out
     for env in range(first, last):
         step_env(p, f, tape, state, out, maker, taker, arb, env)
 
 
 @njit(nogil=True, cache=True)
-def start_range(p, f, tape, state, out, first, last):
-    """Start episode 0 of environments first..last - 1 and observe it."""
+def start_range(world, first, last):
+    """Start episode 0 of environments first..last - 1 of a World and observe it."""
+    p, f, tape, state, out = world.params, world.flow, world.tape, world.state, world.out
     for env in range(first, last):
-        state.clock[env, EPISODE] = 0
-        for g in range(p.agent.shape[0]):
-            for i in range(5):
-                out.running[env, g, i] = 0.0
-        reset_env(p, f, tape, state, env)
-        observe_env(p, state, out.nodes, out.edges, out.vector, env)
-        mark_mid(state, env)
+        start_env(p, f, tape, state, out, env)
+
+
+@kernel()
+def start_env(p, f, tape, state, out, env):
+    """Start episode 0 of one environment and observe it."""
+    state.clock[env, EPISODE] = 0
+    for g in range(p.agent.shape[0]):
+        for i in range(5):
+            out.running[env, g, i] = 0.0
+    reset_env(p, f, tape, state, env)
+    observe_env(p, state, out.nodes, out.edges, out.vector, env)
+    mark_mid(state, env)
+
+
+@njit(nogil=True, cache=True)
+def first_nan(values):
+    """Position of the first NaN in a flat float32 array, -1: none."""
+    for i in range(values.shape[0]):
+        if values[i] != values[i]:
+            return i
+    return -1

@@ -36,8 +36,19 @@ from ..market.state import (
     make_state,
 )
 from .actions import ACTION_NAMES, RoleSpec, role_specs
-from .drive import ACTIVE, EQUITY, LARGEST, TERMINATED, TRUNCATED, make_buffers, start_range, step_range
+from .drive import (
+    ACTIVE,
+    EQUITY,
+    LARGEST,
+    TERMINATED,
+    TRUNCATED,
+    first_nan,
+    make_buffers,
+    start_range,
+    step_range,
+)
 from .observe import Observation, edge_feature_names, node_feature_names, vector_feature_names
+from .world import make_world
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -105,14 +116,13 @@ class MarketEnv:
         self._obs = self._observations(self.nodes, self.edges, self.vector)
         final = (self.buffers.final_nodes, self.buffers.final_edges, self.buffers.final_vector)
         self._final = self._observations(*map(torch.from_numpy, final))
-        self._reward, self._terms = (
-            torch.from_numpy(self.buffers.reward),
-            torch.from_numpy(self.buffers.terms),
+        flags = torch.from_numpy(self.buffers.flag)
+        self._reward = self._by_role(torch.from_numpy(self.buffers.reward))
+        self._terms = self._by_role(torch.from_numpy(self.buffers.terms))
+        self._terminated, self._truncated, self._active = (
+            self._by_role(flags[..., column]) for column in (TERMINATED, TRUNCATED, ACTIVE)
         )
-        self._flags, self._done = (
-            torch.from_numpy(self.buffers.flag).unbind(-1),
-            torch.from_numpy(self.buffers.done),
-        )
+        self._done = torch.from_numpy(self.buffers.done)
         self._empty = {
             role: np.zeros(
                 (self.num_envs, 0, len(cfg.pairs) if role == "arbitrageur" else books, len(names)), np.float32
@@ -128,6 +138,7 @@ class MarketEnv:
         if seed is not None:
             self.seed = _whole("seed", seed, 0)
         self._params = make_params(self.cfg, self.seed, self.first_env, self._span)
+        self._world = make_world(self._params, self._flow, self._tape, self.state, self.buffers)
         self._run(start_range)
         self._started = True
         return self._obs
@@ -147,22 +158,20 @@ class MarketEnv:
         ended = bool(self.buffers.done.any())
         info = {
             "done": self._done,
-            "active": self._by_role(self._flags[ACTIVE]),
-            "terms": self._by_role(self._terms),
+            "active": dict(self._active),
+            "terms": dict(self._terms),
             "final_obs": self._final if ended else None,
             "episodes": self._episodes() if ended else None,
         }
-        terminated, truncated = self._by_role(self._flags[TERMINATED]), self._by_role(self._flags[TRUNCATED])
-        return self._obs, self._by_role(self._reward), terminated, truncated, info
+        return self._obs, dict(self._reward), dict(self._terminated), dict(self._truncated), info
 
     def _run(self, loop: Callable[..., None], *arrays: np.ndarray) -> None:
         """Run one of the loops of drive.py over all environments, one range a thread."""
-        world = (self._params, self._flow, self._tape, self.state, self.buffers, *arrays)
         if self._pool is None:
-            loop(*world, 0, self.num_envs)
+            loop(self._world, *arrays, 0, self.num_envs)
             return
         spans = zip(self._cuts, self._cuts[1:], strict=False)
-        for future in [self._pool.submit(loop, *world, first, last) for first, last in spans]:
+        for future in [self._pool.submit(loop, self._world, *arrays, *span) for span in spans]:
             future.result()
 
     def _arrays(self, actions: Mapping[str, torch.Tensor]) -> list[np.ndarray]:
@@ -190,8 +199,8 @@ class MarketEnv:
                     f"{'/'.join(spec.action_names)}), got {array.shape}"
                 )
             array = np.ascontiguousarray(array, dtype=np.float32)
-            if np.isnan(array).any():
-                where = tuple(int(i) for i in np.argwhere(np.isnan(array))[0])
+            if (flat := first_nan(array.ravel())) >= 0:
+                where = tuple(int(i) for i in np.unravel_index(flat, shape))
                 raise ValueError(f"actions[{role!r}]: NaN at (env, agent, {spec.acts_on}, action) {where}")
             arrays.append(array)
         return arrays

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ..config import Config
-from ..market.jit import inlined, kernel
+from ..market.jit import inlined
 from ..market.state import (
     ASK,
     BID,
@@ -109,7 +109,7 @@ def _level(p, state, env, a):
     return 0.5 * (state.head[env, a, BID] + state.head[env, a, ASK]) - p.book[a, INITIAL_PX]
 
 
-@kernel()
+@inlined()
 def update_features(state, env):
     """Advance the running features (variance, slow mid) of one environment by one step; call before `observe_env`."""
     for a in range(state.head.shape[1]):
@@ -120,7 +120,7 @@ def update_features(state, env):
         feature[MID_SLOW] += SLOW * (mid - feature[MID_SLOW])
 
 
-@kernel()
+@inlined()
 def _observe_book(p, state, out, env, a):
     """Public features of book a into `out` (len(PUBLIC),)."""
     h = state.head[env, a]
@@ -155,7 +155,7 @@ def _observe_book(p, state, out, env, a):
     out[13] = _signed_log(np.float64(h[SIGNED]))
 
 
-@kernel()
+@inlined()
 def _observe_own(p, state, out, env, g, a):
     """Private features of agent g in book a into `out` from column len(PUBLIC) on."""
     w = state.qty.shape[2]
@@ -180,7 +180,7 @@ def _observe_own(p, state, out, env, g, a):
     out[base + 7] = remaining_of(state, env, g, a) / p.target[g, a] if p.target[g, a] > 0 else 0.0
 
 
-@kernel()
+@inlined()
 def observe_env(p, state, nodes, edges, vector, env):
     """Write one environment's observation: nodes (E, G, N, F), edges (E, P, Fe), vector (E, G, V), float32."""
     books = state.head.shape[1]
@@ -216,7 +216,7 @@ def observe_env(p, state, nodes, edges, vector, env):
                 vector[env, g, 3 + r] = 1.0 if clock[REGIME] == r else 0.0
 
 
-@kernel()
+@inlined()
 def mark_mid(state, env):
     """Remember the mids at this decision, from which the next step's moves are measured."""
     for a in range(state.head.shape[1]):

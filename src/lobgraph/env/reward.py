@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..market.jit import kernel
+from ..market.jit import inlined, kernel
 from ..market.state import (
     ASK,
     BEFORE,
@@ -42,7 +42,7 @@ def remaining_of(state, env, g, a):
     return max(left, 0) if target > 0 else (min(left, 0) if target < 0 else 0)
 
 
-@kernel()
+@inlined()
 def _presence(p, state, env, g):
     books = state.head.shape[1]
     count = 0
@@ -56,7 +56,7 @@ def _presence(p, state, env, g):
     return count / books
 
 
-@kernel()
+@inlined()
 def reward_env(p, state, terms, reward, env):
     """Fill `terms[env]` (G, 4) and `reward[env]` (G,), float32, from the change over the step just made.
     An agent whose episode had ended gets zeros.

@@ -163,20 +163,15 @@ def rest_lots(b, side, px, lots, agent):
         h[OWN_BID + k] += lots
     else:
         h[NOISE_BID + k] += lots
-    if side > 0:
-        if px >= h[BID]:
-            h[OFI] += lots
-        if empty or px > h[BID]:
-            h[BID] = px
-        if h[ASK] <= px:  # only when the ask side is empty: its last price is no longer possible
-            h[ASK] = px + 1
-    else:
-        if px <= h[ASK]:
-            h[OFI] -= lots
-        if empty or px < h[ASK]:
-            h[ASK] = px
-        if h[BID] >= px:
-            h[BID] = px - 1
+    if (px - h[BID + k]) * side >= 0:
+        h[OFI] += side * lots
+        h[BID + k] = px
+    elif empty:
+        h[BID + k] = px
+    if (
+        h[ASK - k] - px
+    ) * side <= 0:  # only when the other side is empty: its last price is no longer possible
+        h[ASK - k] = px + side
     return lots
 
 
@@ -260,7 +255,7 @@ def prevent_self_trade(b, side, px, agent, lots, policy):
     return lots if policy == CANCEL_RESTING else before
 
 
-@kernel()
+@inlined()
 def sweep(b, side, limit, lots, agent, prevent):
     """An incoming order (side +1 buys) takes the opposite side up to price `limit`; returns lots filled, lots left.
 
@@ -304,7 +299,7 @@ def sweep(b, side, limit, lots, agent, prevent):
     return filled, left
 
 
-@kernel()
+@inlined()
 def cancel_noise(b, px, lots, position):
     """Cancel up to `lots` noise lots at px, the first of them number `position` among the noise lots in the queue.
 
@@ -411,7 +406,7 @@ def quote(b, agent, bid_px, bid_lots, ask_px, ask_lots, prevent, post_only):
             place(b, s, bid_px if k == 0 else ask_px, bid_lots if k == 0 else ask_lots, prevent, post_only)
 
 
-@kernel()
+@inlined()
 def market(b, agent, signed, prevent):
     """A market order of an agent or of NOBODY: + buys. What finds no counterpart is not kept. Returns lots filled."""
     side = 1 if signed > 0 else -1
@@ -421,7 +416,7 @@ def market(b, agent, signed, prevent):
     return filled
 
 
-@kernel()
+@inlined()
 def limit(b, side, px, lots):
     """A limit order of the noise traders or of the tape: trade what crosses, rest the rest."""
     h = b.head

@@ -56,7 +56,7 @@ def total_rate(b, f, regime, a):
     )
 
 
-@kernel()
+@inlined()
 def unit_exponential(f, bits):
     """A unit exponential from 22 random bits, int64 in 1/2^32: -log(u), linear between the table's WAIT_BINS points.
 
@@ -88,7 +88,7 @@ def buy_chance(b, f, a, fundamental):
     return 32768 + min(max((off * f.tilt[a, TILT]) >> Q16, -most), most)
 
 
-@kernel()
+@inlined()
 def event(b, f, regime, a, fundamental, rate, r1, r2):
     """One event of the noise flow on book a in `regime`, decided by 128 random bits."""
     h = b.head
@@ -103,10 +103,8 @@ def event(b, f, regime, a, fundamental, rate, r1, r2):
         distance = j + 1 + f.widen[regime]
         lots = np.int64(f.size[a, SIZE_LIMIT, quantile])
         h[EVENTS] += 1
-        if np.int64(r2 >> U64(48)) < buy_chance(b, f, a, fundamental):
-            rest_lots(b, 1, h[ASK] - distance, lots, NOBODY)
-        else:
-            rest_lots(b, -1, h[BID] + distance, lots, NOBODY)
+        side = 1 if np.int64(r2 >> U64(48)) < buy_chance(b, f, a, fundamental) else -1
+        rest_lots(b, side, h[BID + ((1 + side) >> 1)] - side * distance, lots, NOBODY)
     elif x < f.rate[regime, a, RATE_LIMIT] + f.rate[regime, a, RATE_MARKET]:
         h[EVENTS] += 1
         lots = np.int64(f.size[a, SIZE_MARKET, quantile])
@@ -122,25 +120,22 @@ def event(b, f, regime, a, fundamental, rate, r1, r2):
 def _cancel_one(b, f, a, position, keep, lots):
     """A candidate for a cancel: noise lot number `position`, counted from the best bid down, then the best ask up."""
     h = b.head
-    if position < h[NOISE_BID]:
-        px = h[BID]
-        step = -1
-    else:
-        position -= h[NOISE_BID]
-        px = h[ASK]
-        step = 1
+    k = 1 if position >= h[NOISE_BID] else 0
+    position -= k * h[NOISE_BID]
+    side = 1 - 2 * k
+    px = h[BID + k]
     here = noise_at(b, px)
     while position >= here:
         position -= here
-        px += step
+        px -= side
         here = noise_at(b, px)
-    distance = h[ASK] - px if step < 0 else px - h[BID]
+    distance = (h[ASK - k] - px) * side
     if keep < f.accept[a, min(distance, f.tilt[a, ACCEPT_LEN]) - 1]:
         h[EVENTS] += 1
         cancel_noise(b, px, lots, position)
 
 
-@kernel()
+@inlined()
 def run_flow(b, f, regime, a, fundamental, key, index, now, due, rate, until):
     """Run events up to time `until` (seconds in the step). Returns (index, due, rate) of the event still to come.
 
@@ -152,13 +147,17 @@ def run_flow(b, f, regime, a, fundamental, key, index, now, due, rate, until):
         left = (due - now) * rate
         due = now + left / new_rate if new_rate > 0.0 else NEVER
         rate = new_rate
+    r1 = draw(key, 2 * index)
     r2 = draw(key, 2 * index + 1)
     while due <= until:
-        event(b, f, regime, a, fundamental, rate, draw(key, 2 * index), r2)
         index += 1
+        next1 = draw(key, 2 * index)  # before the event's branches, which are hard to predict
+        next2 = draw(key, 2 * index + 1)
+        event(b, f, regime, a, fundamental, rate, r1, r2)
         rate = total_rate(b, f, regime, a)
-        r2 = draw(key, 2 * index + 1)
-        due += wait(f, r2, rate)
+        due += wait(f, next2, rate)
+        r1 = next1
+        r2 = next2
     return index, due, rate
 
 
@@ -187,7 +186,7 @@ def move_regime(p, state, env, first):
             break
 
 
-@kernel()
+@inlined()
 def move_fundamentals(p, f, state, env):
     """One step of the fundamentals and of the venues' deviations, exact in law for any dt (Gaussian increments)."""
     clock = state.clock[env]

@@ -92,7 +92,7 @@ def fundamental_of(p, state, env, a):
     return state.fundamental[env, u] + state.deviation[env, a] + shift
 
 
-@kernel()
+@inlined()
 def order_arrivals(p, state, env, a):
     """Fill `state.arrival[env, a]` with the agents in order of arrival: by latency, at equal latency in random order."""
     arrival = state.arrival[env, a]
@@ -113,7 +113,7 @@ def order_arrivals(p, state, env, a):
         arrival[j] = g
 
 
-@kernel()
+@inlined()
 def act(p, b, message, g):
     """Carry out one agent's message on a book, cut to its inventory limit."""
     kind = message[ACTION]
@@ -145,7 +145,7 @@ def act(p, b, message, g):
             market(b, g, lots if wanted > 0 else -lots, p.self_trade)
 
 
-@kernel()
+@inlined()
 def step_book(p, f, tape, state, env, a):
     """One decision interval of book a: noise (or tape) and the agents' messages in order of arrival."""
     b = book_of(state, env, a)
@@ -194,7 +194,7 @@ def _first_event(b, f, regime, a, key):
     return wait(f, draw(key, 1), rate), rate
 
 
-@kernel()
+@inlined()
 def begin_step(p, f, state, env):
     """Move the environment's regime and fundamentals for the step about to run (synthetic markets)."""
     if p.replay == 0:
@@ -202,7 +202,7 @@ def begin_step(p, f, state, env):
         move_fundamentals(p, f, state, env)
 
 
-@kernel()
+@inlined()
 def end_step(p, state, env):
     """Advance the clock; end the episodes of agents that broke their drawdown limit, liquidating what they hold.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from .book import NOBODY, cancel_noise, clear, holds, limit, noise_at, rest_lots, set_noise, sweep
-from .jit import kernel
+from .jit import inlined, kernel
 from .rng import U64, below, draw
 from .state import (
     CLIPPED,
@@ -22,7 +22,7 @@ from .state import (
 )
 
 
-@kernel()
+@inlined()
 def apply_message(b, kind, side, px, lots, bits):
     """Apply one recorded message to the book; `bits` place a cancel in the queue (its order is not identified)."""
     h = b.head

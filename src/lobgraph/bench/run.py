@@ -1,0 +1,87 @@
+"""Run the plan, print its progress and its table, save it as JSON."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from ..config import ConfigError
+from .derive import add_overhead, linearity, one_environment
+from .machine import cores, load, machine
+from .plan import NAMES, START, Case, chosen, plan
+from .start import process_start
+from .table import agents_of, one_line, print_report
+from .timing import Effort
+from .world import Setting
+
+FULL, QUICK = Effort(), Effort(seconds=0.05, repeats=3)
+
+
+def run_bench(
+    quick: bool = False,
+    json_path: str | Path | None = None,
+    only: Sequence[str] = (),
+    cases: Sequence[tuple[Case, Setting]] | None = None,
+    effort: Effort | None = None,
+) -> dict[str, Any]:
+    """Measure, print, save; returns the report that is saved.
+
+    quick: fewer cases and shorter windows. json_path: where to save; its folder is made. only: names of NAMES or START.
+    cases: another plan than `plan.plan`. effort: another length and number of windows.
+    The report holds machine, cases (a dict each, see `world.case`), state_bytes_per_book, linearity, one_environment
+    (None where not measured) and process_start. Raises ConfigError for an unknown name, OSError where it cannot save.
+    """
+    if unknown := sorted(set(only) - {*NAMES, START}):
+        raise ConfigError(f"--only: unknown case {unknown[0]!r}; cases are {', '.join((*NAMES, START))}")
+    path = None if json_path is None else _writable(Path(json_path))
+    console, begun = Console(), time.perf_counter()
+    report: dict[str, Any] = {"machine": machine(), "cases": []}
+    about = report["machine"]
+    console.print(
+        f"{about['processor']}, {about['cores']} cores, load {about['load_before']:.1f}; "
+        "the first run of a new version compiles its kernels (about a minute)",
+        highlight=False,
+        soft_wrap=True,
+    )
+    effort = effort or (QUICK if quick else FULL)
+    for function, setting in chosen(plan(cores(), quick) if cases is None else cases, tuple(only)):
+        report["cases"].append(function(setting, effort))
+        console.print(one_line(report["cases"][-1]), highlight=False, soft_wrap=True)
+    report["process_start"] = {}
+    if START in only or not (only or cases):
+        console.print(
+            "  process start: new processes; with an empty kernel cache a minute or two", highlight=False
+        )
+        report["process_start"] = process_start(repeats=1 if quick else 3, cold=not quick)
+    _complete(report)
+    about["load_after"], about["seconds"] = load(), round(time.perf_counter() - begun, 1)
+    print_report(console, report)
+    if path is not None:
+        path.write_text(json.dumps(report, indent=1) + "\n")
+        console.print(f"saved {path}", highlight=False, soft_wrap=True)
+    return report
+
+
+def _complete(report: dict[str, Any]) -> None:
+    """Add what follows from several cases together."""
+    cases = report["cases"]
+    add_overhead(cases)
+    report["linearity"] = linearity(cases)
+    report["one_environment"] = one_environment(cases)
+    report["state_bytes_per_book"] = {
+        f"{c['books']} books, {agents_of(c)}": c["state_bytes_per_book"] for c in cases if "source" not in c
+    }
+
+
+def _writable(path: Path) -> Path:
+    """The path, once it is known that it can be written: the error must come before the minutes of work."""
+    if path.is_dir():
+        raise IsADirectoryError(21, "is a directory; name the file to write", str(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.open("a").close()
+    return path
