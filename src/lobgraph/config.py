@@ -69,9 +69,11 @@ class MarketConfig(Section):
     mark: Literal["others", "mid"] = (
         "others"  # inventory is valued at the mid without the agent's own quotes, or with
     )
-    matching: Literal["fifo"] = "fifo"  # queue discipline at a level
-    self_trade: Literal["cancel_resting", "allow"] = (
-        "cancel_resting"  # an agent's order meeting its own resting one
+    matching: Literal["fifo", "pro_rata"] = (
+        "fifo"  # at a level: time order, or in proportion to size and what rounding leaves in time order
+    )
+    self_trade: Literal["cancel_resting", "cancel_incoming", "cancel_both", "decrement", "allow"] = (
+        "cancel_resting"  # an agent's order meeting its own resting one: which is cancelled; decrement: both, by the smaller
     )
 
     @model_validator(mode="before")

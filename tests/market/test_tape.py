@@ -103,7 +103,7 @@ def test_messages_with_agents_orders_among_them_match_the_exchange(seed, fits):
         if kind != PLACE:
             clipped += apply(x, m, int(bits[i]))
         elif (slot // 2, 1 - 2 * (slot % 2)) not in x.own:
-            x.place(slot // 2, 1 - 2 * (slot % 2), px, qty, prevent=True, post_only=False)
+            x.place(slot // 2, 1 - 2 * (slot % 2), px, qty, "cancel_resting", post_only=False)
         own = [x.own.get((s // 2, 1 - 2 * (s % 2))) for s in range(4)]
         want = [x.best[1], x.best[-1], clipped, x.traded]
         want += [v for o in own for v in ((o.qty, x.ahead(o)) if o else (0, 0))]

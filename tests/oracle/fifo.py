@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 NOISE = -1  # the owner of every order that is no agent's
 PASSIVE, AGGRESSIVE = "passive", "aggressive"
+# What becomes of an agent's order that meets its own resting one.
+ALLOW, CANCEL_RESTING, CANCEL_INCOMING = "allow", "cancel_resting", "cancel_incoming"
+CANCEL_BOTH, DECREMENT = "cancel_both", "decrement"
 
 
 @dataclass
@@ -46,7 +49,7 @@ class Account:
 
 
 class Exchange:
-    """One book. `self_trade`: whether an agent's order may trade with its own resting one, else that one is cancelled.
+    """One book, first come first served. `self_trade`: what becomes of an agent's order that meets its own resting one.
 
     An exchange has a window of prices; `best` remembers the last best price of a side that is empty. The window is
     centred anew when the mid, after a best level has emptied, is within a quarter of its edge; orders outside are lost.
@@ -62,6 +65,11 @@ class Exchange:
         self.fills: list[Fill] = []
         self.added = self.cancelled = self.traded = self.dropped = 0
         self.signed = 0  # lots bought less lots sold by takers
+        self.imbalance = (
+            0  # lots that came to the best bid less those that left it, minus the same of the ask
+        )
+        self.prevented = 0  # times that self-trade prevention stepped in
+        self.lost: list[Order] = []  # agents' orders that left the window
 
     # --- what can be seen ---
 
@@ -88,20 +96,20 @@ class Exchange:
 
     def limit(self, side: int, px: int, qty: int) -> None:
         """A noise trader's limit order: what crosses trades, the rest rests."""
-        qty -= self._trade(NOISE, side, px, qty, prevent=False)
+        _, qty = self._trade(NOISE, side, px, qty, ALLOW)
         if qty > 0:
             self._rest(Order(NOISE, side, px, qty))
 
-    def market(self, owner: int, side: int, qty: int, prevent: bool = False) -> int:
-        return self._trade(owner, side, None, qty, prevent)
+    def market(self, owner: int, side: int, qty: int, self_trade: str = ALLOW) -> int:
+        return self._trade(owner, side, None, qty, self_trade)[0]
 
-    def place(self, agent: int, side: int, px: int, qty: int, prevent: bool, post_only: bool) -> None:
+    def place(self, agent: int, side: int, px: int, qty: int, self_trade: str, post_only: bool) -> None:
         """An agent's limit order. Post-only slides to the best price that does not trade."""
         if qty <= 0:
             return
         if post_only and self.queues[-side]:
             px = min(px, self.best[-1] - 1) if side > 0 else max(px, self.best[1] + 1)
-        qty -= self._trade(agent, side, px, qty, prevent)
+        _, qty = self._trade(agent, side, px, qty, self_trade)
         if qty > 0:
             order = Order(agent, side, px, qty)
             if self._rest(order):
@@ -112,11 +120,13 @@ class Exchange:
         order = self.own.get((agent, side))
         if order is not None and qty < order.qty:
             self.cancelled += order.qty - qty
+            if order.px == self.best[side]:
+                self.imbalance -= side * (order.qty - qty)
             order.qty = qty
             self._tidy(side, order.px)
 
     def quote(
-        self, agent: int, bid: tuple[int, int], ask: tuple[int, int], prevent: bool, post_only: bool
+        self, agent: int, bid: tuple[int, int], ask: tuple[int, int], self_trade: str, post_only: bool
     ) -> None:
         """Replace both of an agent's orders by (px, qty). The same price with no more lots keeps its place."""
         wanted = {1: bid, -1: ask}
@@ -127,7 +137,7 @@ class Exchange:
                 self.reduce(agent, side, qty if keeps else 0)
         for side, (px, qty) in wanted.items():
             if (agent, side) not in self.own:
-                self.place(agent, side, px, qty, prevent, post_only)
+                self.place(agent, side, px, qty, self_trade, post_only)
 
     def cancel_noise(self, px: int, qty: int, position: int) -> int:
         """Cancel qty noise lots at px, from number `position` among them on; at the queue's end go on at its front."""
@@ -137,7 +147,10 @@ class Exchange:
             lots[(position + i) % len(lots)].qty -= 1
         self.cancelled += take
         if take:
-            self._tidy(self.side_of(px), px)
+            side = self.side_of(px)
+            if px == self.best[side]:
+                self.imbalance -= side * take
+            self._tidy(side, px)
         return take
 
     def set_noise(self, side: int, px: int, qty: int) -> bool:
@@ -158,32 +171,48 @@ class Exchange:
             for px in [px for px in self.queues[side] if not self.low <= px < self.low + self.window]:
                 for order in self.queues[side].pop(px):
                     self.dropped += order.qty
-                    self.own.pop((order.owner, side), None)
+                    if self.own.pop((order.owner, side), None) is not None:
+                        self.lost.append(order)
 
     # --- the exchange's insides ---
 
-    def _trade(self, taker: int, side: int, limit: int | None, qty: int, prevent: bool) -> int:
-        """Take the other side from its best price to `limit`, order by order. Returns the lots traded."""
-        left = qty
+    def _trade(self, taker: int, side: int, limit: int | None, qty: int, self_trade: str) -> tuple[int, int]:
+        """Take the other side from its best price to `limit`, order by order. Returns lots traded, lots left to rest."""
+        traded, left = 0, qty
         while left > 0 and self.queues[-side]:
             px = self.best[-side]
             if limit is not None and (px - limit) * side > 0:
                 break
             first = self.queues[-side][px][0]
-            if prevent and first.owner == taker != NOISE:
-                self.reduce(taker, -side, 0)
+            if first.owner == taker != NOISE and self_trade != ALLOW:
+                left = self._prevent(first, left, self_trade)
                 continue
             take = min(first.qty, left)
             first.qty -= take
+            traded += take
             left -= take
             self._fill(Fill(first.owner, taker, side, px, take))
             self._tidy(-side, px)
-        return qty - left
+        return traded, left
+
+    def _prevent(self, resting: Order, incoming: int, self_trade: str) -> int:
+        """An agent's order of `incoming` lots has met its own: cancel what the policy says. Returns lots that go on."""
+        self.prevented += 1
+        smaller = min(incoming, resting.qty)
+        from_resting, from_incoming = {
+            CANCEL_RESTING: (resting.qty, 0),
+            CANCEL_INCOMING: (0, incoming),
+            CANCEL_BOTH: (resting.qty, incoming),
+            DECREMENT: (smaller, smaller),
+        }[self_trade]
+        self.reduce(resting.owner, resting.side, resting.qty - from_resting)
+        return incoming - from_incoming
 
     def _fill(self, fill: Fill) -> None:
         self.fills.append(fill)
         self.traded += fill.qty
         self.signed += fill.side * fill.qty
+        self.imbalance += fill.side * fill.qty
         if fill.maker == fill.taker == NOISE:  # noise among itself is nobody's account
             return
         self.accounts[fill.maker].book(PASSIVE, -fill.side, fill.px, fill.qty)
@@ -195,6 +224,8 @@ class Exchange:
             self.dropped += order.qty
             return False
         queues, side = self.queues[order.side], order.side
+        if (order.px - self.best[side]) * side >= 0:
+            self.imbalance += side * order.qty
         if not queues or (order.px - self.best[side]) * side > 0:
             self.best[side] = order.px
         queue = queues.setdefault(order.px, [])

@@ -2,7 +2,8 @@
 
 Levels hold total lots in a ring of W ticks, one array for both sides. Each agent's resting order also holds `ahead`,
 the lots before it at its level: a trade of v lots fills it with v - ahead (at most what it rests), which is FIFO to the
-order, whoever else is at the level. Everything here changes the Book it is given in place and allocates nothing.
+order, whoever else is at the level; pro rata first gives each its part of v (`allot`) and then takes the rest so.
+Everything here changes the Book it is given in place and allocates nothing.
 Invariants: a side with lots has its best price in the window with lots on it; an empty side keeps the last one seen;
 BID < ASK always.
 """
@@ -17,14 +18,19 @@ from .state import (
     ADDED,
     ASK,
     BID,
+    CANCEL_INCOMING,
+    CANCEL_RESTING,
     CANCELLED,
     CLIPPED,
+    DECREMENT,
     DROPPED,
     LOW,
     MASK,
+    MATCHING,
     NOISE_BID,
     OFI,
     OWN_BID,
+    PRO_RATA,
     SIGNED,
     TRADED,
     UNFILLED,
@@ -170,13 +176,47 @@ def rest_lots(b, side, px, lots, agent):
 
 
 @kernel()
+def allot(b, px, lots):
+    """Pro-rata part of a trade of `lots` at level px: writes what leaves before each order; returns the remainder.
+
+    Pro rata, then FIFO (CME Globex matching algorithm C, "pro rata without top"): of v lots traded at a level of Q lots,
+    v <= Q, an agent's order of r lots gets floor(v r / Q) and the noise traders' n lots, one participant, floor(v n / Q)
+    from their oldest on; the remainder, v less all those floors, is for the caller to take in time order from what is
+    left of the queue. `b.shift[s]` becomes the lots before order s that this part takes, for every order s at px.
+    """
+    total = np.int64(b.qty[px & (b.qty.shape[0] - 1)])
+    noise = lots * noise_at(b, px) // total
+    left = lots - noise
+    for s in range(b.px.shape[0]):
+        if b.rest[s] > 0 and b.px[s] == px:
+            noise_ahead = np.int64(b.ahead[s])
+            gone = 0
+            for other in range(b.px.shape[0]):
+                if b.rest[other] > 0 and b.px[other] == px and b.ahead[other] < b.ahead[s]:
+                    noise_ahead -= b.rest[other]
+                    gone += lots * b.rest[other] // total
+            b.shift[s] = np.int32(gone + min(noise_ahead, noise))
+            left -= lots * b.rest[s] // total
+    return left
+
+
+@kernel()
 def fill_queue(b, side, px, lots):
-    """A trade of `lots` from the front of level px (side +1: bids are hit): the agents' fills; returns their sum."""
+    """A trade of `lots` (at most those there) at level px (side +1: bids are hit): the agents' fills; returns their sum."""
+    total = np.int64(b.qty[px & (b.qty.shape[0] - 1)])
+    pro_rata = b.head[MATCHING] == PRO_RATA
+    front = allot(b, px, lots) if pro_rata else lots  # lots taken in time order
     filled = 0
     for s in range(b.px.shape[0]):
         if b.rest[s] > 0 and b.px[s] == px:
-            take = min(max(lots - np.int64(b.ahead[s]), 0), np.int64(b.rest[s]))
-            b.ahead[s] = np.int32(max(np.int64(b.ahead[s]) - lots, 0))
+            rest = np.int64(b.rest[s])
+            ahead = np.int64(b.ahead[s])
+            share = 0
+            if pro_rata:
+                share = lots * rest // total
+                ahead -= b.shift[s]
+            take = share + min(max(front - ahead, 0), rest - share)
+            b.ahead[s] = np.int32(max(ahead - front, 0))
             if take > 0:
                 b.rest[s] -= np.int32(take)
                 passive_fill(b.account, s >> 1, side, np.int64(px), take)
@@ -185,31 +225,56 @@ def fill_queue(b, side, px, lots):
 
 
 @kernel()
-def cancel_own(b, side, px, agent, lots):
-    """Self-trade prevention: cancel the agent's resting order at px if its own incoming order of `lots` reaches it."""
+def prevent_self_trade(b, side, px, agent, lots, policy):
+    """Keep an agent's incoming order of `lots` from its own resting one at px; returns the lots that may still trade.
+
+    Nothing happens unless the two would trade. `policy`: CANCEL_RESTING cancels the resting order; CANCEL_INCOMING what is
+    left of the incoming one where they meet; CANCEL_BOTH both; DECREMENT takes the lots of the smaller from each (the
+    instructions of FIX tag 2964, and the exchanges' "decrement and cancel"). They meet behind the lots ahead of the
+    resting order, which trade first; pro rata meets all orders at a level at once, so nothing trades there before.
+    """
     s = 2 * agent + ((1 - side) >> 1)
-    if b.rest[s] > 0 and b.px[s] == px and b.ahead[s] < lots:
+    if b.rest[s] == 0 or b.px[s] != px:
+        return lots
+    before = np.int64(b.ahead[s])
+    rest = np.int64(b.rest[s])
+    if b.head[MATCHING] == PRO_RATA:
+        total = np.int64(b.qty[px & (b.qty.shape[0] - 1)])
+        trade = min(lots, total)
+        if allot(b, px, trade) <= before - b.shift[s] and trade * rest // total == 0:
+            return lots
+        before = 0
+    if before >= lots:
+        return lots
+    if policy == DECREMENT:
+        cut = min(lots - before, rest)
+        reduce_order(b, s, rest - cut)
+        return lots - cut
+    if policy != CANCEL_INCOMING:
         reduce_order(b, s, 0)
+    return lots if policy == CANCEL_RESTING else before
 
 
 @inlined()
 def sweep(b, side, limit, lots, agent, prevent):
-    """An incoming order (side +1 buys) takes the opposite side up to price `limit`; returns the lots filled.
+    """An incoming order (side +1 buys) takes the opposite side up to price `limit`; returns lots filled, lots left.
 
-    `agent` NOBODY: a noise trader's. `prevent` 1: the agent's own resting orders are cancelled, 0: traded with.
+    `agent` NOBODY: a noise trader's. `prevent`: what becomes of an agent's order that meets its own (ALLOW: they trade);
+    lots that self-trade prevention cancels are neither filled nor left.
     """
     h = b.head
     other = -side
     k = (1 - other) >> 1
     best = BID + k
     left = lots
+    filled = 0
     while left > 0 and side_lots(b, other) > 0:
         px = h[best]
         if (px - limit) * side > 0:
             break
         if agent >= 0 and prevent and marked(b, px):
-            cancel_own(b, other, px, agent, left)
-            if b.qty[px & (b.qty.shape[0] - 1)] == 0 or h[best] != px:
+            left = prevent_self_trade(b, other, px, agent, left, prevent)
+            if left == 0 or b.qty[px & (b.qty.shape[0] - 1)] == 0 or h[best] != px:
                 continue
         slot = px & (b.qty.shape[0] - 1)
         take = min(np.int64(b.qty[slot]), left)
@@ -222,6 +287,7 @@ def sweep(b, side, limit, lots, agent, prevent):
         h[SIGNED] += side * take
         h[OFI] += side * take
         left -= take
+        filled += take
         if agent >= 0:
             aggressive_fill(b.account, agent, side, px, take)
         elif own > 0:
@@ -230,7 +296,7 @@ def sweep(b, side, limit, lots, agent, prevent):
             passive_fill(b.account, b.account.shape[0] - 1, other, px, take - own)
         if b.qty[slot] == 0:
             settle(b, other)
-    return lots - left
+    return filled, left
 
 
 @inlined()
@@ -300,7 +366,7 @@ def reduce_order(b, s, rest):
 def place(b, s, px, lots, prevent, post_only):
     """Put the agent's order in slot s (even: bid, odd: ask; the slot must be free): trade what crosses, rest the rest.
 
-    `post_only` 1: an order that would trade slides to the best price that does not.
+    `prevent`: see `sweep`. `post_only` 1: an order that would trade slides to the best price that does not.
     """
     h = b.head
     side = 1 - 2 * (s & 1)
@@ -311,7 +377,7 @@ def place(b, s, px, lots, prevent, post_only):
         if post_only:
             px = min(px, best - 1) if side > 0 else max(px, best + 1)
         elif (px - best) * side >= 0:
-            lots -= sweep(b, side, px, lots, s >> 1, prevent)
+            _, lots = sweep(b, side, px, lots, s >> 1, prevent)
             if lots <= 0:
                 return
     w = b.qty.shape[0]
@@ -345,7 +411,7 @@ def market(b, agent, signed, prevent):
     """A market order of an agent or of NOBODY: + buys. What finds no counterpart is not kept. Returns lots filled."""
     side = 1 if signed > 0 else -1
     far = b.head[LOW] + (b.qty.shape[0] if side > 0 else -1)
-    filled = sweep(b, side, far, abs(signed), agent, prevent)
+    filled, _ = sweep(b, side, far, abs(signed), agent, prevent)
     b.head[UNFILLED] += abs(signed) - filled
     return filled
 
@@ -356,7 +422,7 @@ def limit(b, side, px, lots):
     h = b.head
     k = (1 - side) >> 1
     if side_lots(b, -side) > 0 and (px - h[ASK - k]) * side >= 0:
-        lots -= sweep(b, side, px, lots, NOBODY, 0)
+        _, lots = sweep(b, side, px, lots, NOBODY, 0)
     if lots > 0:
         rest_lots(b, side, px, lots, NOBODY)
 
@@ -384,10 +450,12 @@ def set_noise(b, side, px, lots):
 
 @kernel()
 def clear(b, bid, ask):
-    """Empty the book and its counters, centre the window between the given prices (bid < ask)."""
+    """Empty the book and its counters, centre the window between the given prices (bid < ask). The matching stays."""
+    matching = b.head[MATCHING]
     b.qty[:] = 0
     b.rest[:] = 0
     b.head[:] = 0
+    b.head[MATCHING] = matching
     b.account[:] = 0
     b.head[BID] = bid
     b.head[ASK] = ask

@@ -6,9 +6,26 @@ import numpy as np
 from scipy.linalg import expm
 
 from ..config import ROLES, Config
-from .state import Params
+from .state import (
+    ALLOW,
+    CANCEL_BOTH,
+    CANCEL_INCOMING,
+    CANCEL_RESTING,
+    DECREMENT,
+    FIFO,
+    PRO_RATA,
+    Params,
+)
 
 ONE = 65536.0
+MATCHINGS = {"fifo": FIFO, "pro_rata": PRO_RATA}
+SELF_TRADES = {
+    "allow": ALLOW,
+    "cancel_resting": CANCEL_RESTING,
+    "cancel_incoming": CANCEL_INCOMING,
+    "cancel_both": CANCEL_BOTH,
+    "decrement": DECREMENT,
+}
 
 
 def _cumulative32(p: np.ndarray) -> np.ndarray:
@@ -117,7 +134,8 @@ def make_params(cfg: Config, seed: int, first_env: int = 0, replay_span: tuple[i
         replay_from=replay_span[0],
         replay_to=replay_span[1],
         mark_others=int(m.mark == "others"),
-        cancel_own=int(m.self_trade == "cancel_resting"),
+        matching=MATCHINGS[m.matching],
+        self_trade=SELF_TRADES[m.self_trade],
         episode_steps=cfg.env.episode_steps,
         stagger=int(cfg.env.stagger),
         revert=round((1.0 - np.exp(-fd.mean_reversion * dt)) * ONE),

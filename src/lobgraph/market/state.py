@@ -57,8 +57,11 @@ TAPE_POS = 14  # next recorded message of this book
 OFI = 15  # order-flow imbalance in this step, lots: what came to the best bid less what left it, minus the ask's
 VOLUME = 16  # lots traded in this step
 SIGNED = 17  # bought less sold by aggressors in this step, lots
-UNFILLED = 18  # lots of market orders that found no counterpart
-HEAD = 19
+UNFILLED = 18  # lots of market orders that found no counterpart (but perhaps their own agent's)
+MATCHING = 19  # FIFO or PRO_RATA; kept when a book is made anew
+HEAD = 20
+FIFO, PRO_RATA = 0, 1  # queue discipline at a level
+ALLOW, CANCEL_RESTING, CANCEL_INCOMING, CANCEL_BOTH, DECREMENT = 0, 1, 2, 3, 4  # self-trade policy
 
 # --- account of an agent in a book: int64 columns of State.account; row G is the noise traders' ---
 INVENTORY = 0  # lots
@@ -146,7 +149,7 @@ class Book(NamedTuple):
     px: np.ndarray  # (S,) int32 ticks of the agents' resting orders
     rest: np.ndarray  # (S,) int32 lots remaining; 0: no order
     ahead: np.ndarray  # (S,) int32 lots before it at its level
-    shift: np.ndarray  # (S,) int32 work array of cancel_noise
+    shift: np.ndarray  # (S,) int32 work array of cancel_noise and allot
     account: np.ndarray  # (G + 1, ACCOUNT) int64
 
 
@@ -201,7 +204,8 @@ class Params(NamedTuple):
     replay_from: int  # ns, earliest and latest start of an episode
     replay_to: int
     mark_others: int  # 1: inventory is valued at the mid without the agent's own quotes; 0: at the mid
-    cancel_own: int  # 1: an agent's incoming order cancels its own resting one; 0: trades with it
+    matching: int  # FIFO or PRO_RATA
+    self_trade: int  # ALLOW ... DECREMENT: what becomes of an agent's order that meets its own resting one
     episode_steps: int
     stagger: int
     revert: int  # fundamentals' pull per step towards the origin, 1/65536

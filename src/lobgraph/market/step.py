@@ -34,6 +34,7 @@ from .state import (
     INVENTORY,
     LATENCY,
     MARKET_QTY,
+    MATCHING,
     MAX_DRAWDOWN,
     MAX_INVENTORY,
     MID_PREV,
@@ -132,7 +133,7 @@ def act(p, b, message, g):
             bid,
             np.int64(message[ASK_PX]),
             ask,
-            p.cancel_own,
+            p.self_trade,
             p.agent[g, POST_ONLY],
         )
     elif kind == ACT_MARKET:
@@ -141,7 +142,7 @@ def act(p, b, message, g):
         lots = min(abs(wanted), max(room, 0))
         b.account[g, CUT] += abs(wanted) - lots
         if lots > 0:
-            market(b, g, lots if wanted > 0 else -lots, p.cancel_own)
+            market(b, g, lots if wanted > 0 else -lots, p.self_trade)
 
 
 @inlined()
@@ -235,7 +236,7 @@ def liquidate(p, b, g):
     reduce_order(b, 2 * g + 1, 0)
     inventory = b.account[g, INVENTORY]
     if inventory != 0:
-        market(b, g, -inventory, p.cancel_own)
+        market(b, g, -inventory, p.self_trade)
 
 
 # --- reset ---
@@ -282,6 +283,7 @@ def reset_env(p, f, tape, state, env):
 def reset_book(p, f, tape, state, env, a):
     """Make book a anew: from the tape at the episode's start, or filled evenly and warmed up with noise."""
     b = book_of(state, env, a)
+    b.head[MATCHING] = p.matching
     clock = state.clock[env]
     if p.replay:
         key = stream(p.seed, p.first_env + env, a, clock[EPISODE], 0, REPLAY)

@@ -35,7 +35,8 @@ def apply_message(b, kind, side, px, lots, bits):
         if noise > 0:
             h[CLIPPED] -= cancel_noise(b, px, lots, below(bits >> U64(32), noise))
     elif kind == TAPE_TRADE:
-        h[CLIPPED] += lots - sweep(b, -side, px, lots, NOBODY, 0)
+        _, left = sweep(b, -side, px, lots, NOBODY, 0)
+        h[CLIPPED] += left
     elif kind == TAPE_SET:
         set_noise(b, side, px, lots)
 
