@@ -1,5 +1,6 @@
 # Every target first runs scripts/setup.sh, which returns at once when .venv is up to date.
-# Variables: PYTHON (interpreter for .venv), ARGS (passed on to pytest, the demo or the benchmark).
+# Variables: PYTHON (interpreter for .venv), EXTRAS (extras of the package to install too: EXTRAS=cuda make test),
+# ARGS (passed on to pytest, the demo or the benchmark).
 SHELL := /bin/bash
 PY := .venv/bin/python
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1

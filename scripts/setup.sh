@@ -2,12 +2,20 @@
 # Makes .venv and installs requirements.txt and this package into it; does nothing when that is already done.
 # "Done" is a stamp, written last, holding a hash of the inputs: an interrupted run is simply run again.
 # PYTHON=/path/to/python chooses the interpreter. Package sources set up for pip (find-links, index) are used.
+# EXTRAS=cuda (or more of the package's extras, comma separated) installs these too, with the pins of
+# requirements-<extra>.txt. Asking for other extras than last time installs again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 UV_VERSION=0.13.8
 VENV=.venv
 STAMP=$VENV/.setup-stamp
+EXTRAS=${EXTRAS:-}
+EXTRAS=${EXTRAS// /}
+pins=(requirements.txt)
+for extra in ${EXTRAS//,/ }; do
+    [[ ! -f requirements-$extra.txt ]] || pins+=("requirements-$extra.txt")
+done
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 
@@ -29,12 +37,12 @@ find_python() {
     return 1
 }
 
-# Hash of everything an installation depends on: the pins, the package's metadata, this script, the place, the Python.
+# Hash of all an installation depends on: pins, extras, the package's metadata, this script, the place, the Python.
 fingerprint() {
-    "$1" - "$PWD" requirements.txt pyproject.toml scripts/setup.sh <<'PY'
+    "$1" - "$PWD" "$EXTRAS" "${pins[@]}" pyproject.toml scripts/setup.sh <<'PY'
 import hashlib, pathlib, sys
 
-parts = [sys.version, sys.argv[1], *(pathlib.Path(name).read_text() for name in sys.argv[2:])]
+parts = [sys.version, *sys.argv[1:3], *(pathlib.Path(name).read_text() for name in sys.argv[3:])]
 print(hashlib.sha256("\0".join(parts).encode()).hexdigest())
 PY
 }
@@ -49,6 +57,18 @@ values = [found[f"{section}.{sys.argv[1]}"] for section in (":env:", "install", 
 print(",".join(ast.literal_eval(values[0]).split()) if values else "")' "$1"
 }
 
+# Stops at an extra that pyproject.toml does not have (pip would only warn).
+check_extras() {
+    "$VENV/bin/python" - "$EXTRAS" <<'PY'
+import pathlib, sys, tomllib
+
+known = tomllib.loads(pathlib.Path("pyproject.toml").read_text())["project"]["optional-dependencies"]
+for extra in filter(None, sys.argv[1].split(",")):
+    if extra not in known:
+        sys.exit(f"setup: EXTRAS={extra}: no such extra; there are {', '.join(known)}")
+PY
+}
+
 install_with_uv() {
     "$VENV/bin/python" -m pip install -qq --disable-pip-version-check "uv==$UV_VERSION" || return
     local links index cert
@@ -56,11 +76,11 @@ install_with_uv() {
     [[ -z $links ]] || export UV_FIND_LINKS="${UV_FIND_LINKS:-$links}"
     [[ -z $index ]] || export UV_DEFAULT_INDEX="${UV_DEFAULT_INDEX:-$index}"
     [[ -z $cert ]] || export SSL_CERT_FILE="${SSL_CERT_FILE:-$cert}"
-    VIRTUAL_ENV="$PWD/$VENV" "$VENV/bin/uv" pip install --quiet -r requirements.txt -e .
+    VIRTUAL_ENV="$PWD/$VENV" "$VENV/bin/uv" pip install --quiet "${wanted[@]}"
 }
 
 install_with_pip() {
-    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements.txt -e .
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check "${wanted[@]}"
 }
 
 if [[ -f $STAMP && -x $VENV/bin/python ]] && [[ $(<"$STAMP") == "$(fingerprint "$VENV/bin/python")" ]]; then
@@ -73,7 +93,9 @@ if ! "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then
     say "making $VENV with $("$python" --version) ($python)"
     "$python" -m venv --clear "$VENV"
 fi
-say "installing requirements.txt and lobgraph (a few minutes the first time)"
+check_extras
+wanted=("${pins[@]/#/-r}" -e ".${EXTRAS:+[$EXTRAS]}")
+say "installing ${pins[*]} and lobgraph (a few minutes the first time)"
 if ! install_with_uv; then
     say "uv could not install; trying pip"
     install_with_pip

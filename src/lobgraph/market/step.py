@@ -257,7 +257,7 @@ def reset_env(p, f, tape, state, env):
         move_regime(p, state, env, 1)
         for u in range(p.origin.shape[0]):
             state.fundamental[env, u] = p.origin[u]
-        key = stream(p.seed, p.first_env + env, 0, episode, -1, VENUE)
+        key = stream(p.seed, p.first_env + env, 0, episode, np.int64(-1), VENUE)
         for a in range(state.deviation.shape[1]):
             state.deviation[env, a] = (unit_normal(f, draw(key, a)) * p.book[a, VENUE_STD]) >> Q16
     for a in range(state.head.shape[1]):
