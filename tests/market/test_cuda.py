@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -94,6 +95,14 @@ def test_the_device_kernels_compile_and_link_for_sm_90(capsys):
         used = re.findall(r"\d+ (?:registers|stack|bytes lmem)", log)
         with capsys.disabled():
             print(f"\n{kernel.py_func.__name__}: {len(ptx)} characters of PTX, {', '.join(used)}")
+
+
+def test_a_fused_multiply_add_does_not_change_the_total_rate():
+    """The one product in the event loop that a GPU adds without rounding it first must be exact."""
+    for limit, market, cancel in map(np.ndarray.tolist, cuda_runs.noise_market()._flow.rate.reshape(-1, 3)):
+        for lots in (*range(1, 400), (1 << 29) - 1):
+            fused = float(Fraction(limit + market) + Fraction(cancel) * lots)
+            assert limit + market + cancel * lots == fused
 
 
 def linked(ptx: str) -> str:
