@@ -168,9 +168,8 @@ def rest_lots(b, side, px, lots, agent):
         h[BID + k] = px
     elif empty:
         h[BID + k] = px
-    if (
-        h[ASK - k] - px
-    ) * side <= 0:  # only when the other side is empty: its last price is no longer possible
+    # A price at or beyond the other side's best is possible only when that side is empty: its last price gives way.
+    if (h[ASK - k] - px) * side <= 0:
         h[ASK - k] = px + side
     return lots
 
@@ -299,6 +298,12 @@ def sweep(b, side, limit, lots, agent, prevent):
     return filled, left
 
 
+@kernel()
+def sweep_of_agent(b, side, limit, lots, agent, prevent):
+    """`sweep` compiled once for all orders of agents: inlined, as on the noise's path, it costs seconds of compilation."""
+    return sweep(b, side, limit, lots, agent, prevent)
+
+
 @inlined()
 def cancel_noise(b, px, lots, position):
     """Cancel up to `lots` noise lots at px, the first of them number `position` among the noise lots in the queue.
@@ -377,7 +382,7 @@ def place(b, s, px, lots, prevent, post_only):
         if post_only:
             px = min(px, best - 1) if side > 0 else max(px, best + 1)
         elif (px - best) * side >= 0:
-            _, lots = sweep(b, side, px, lots, s >> 1, prevent)
+            _, lots = sweep_of_agent(b, side, px, lots, s >> 1, prevent)
             if lots <= 0:
                 return
     w = b.qty.shape[0]
@@ -411,7 +416,10 @@ def market(b, agent, signed, prevent):
     """A market order of an agent or of NOBODY: + buys. What finds no counterpart is not kept. Returns lots filled."""
     side = 1 if signed > 0 else -1
     far = b.head[LOW] + (b.qty.shape[0] if side > 0 else -1)
-    filled, _ = sweep(b, side, far, abs(signed), agent, prevent)
+    if agent >= 0:
+        filled, _ = sweep_of_agent(b, side, far, abs(signed), agent, prevent)
+    else:
+        filled, _ = sweep(b, side, far, abs(signed), NOBODY, 0)
     b.head[UNFILLED] += abs(signed) - filled
     return filled
 

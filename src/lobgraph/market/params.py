@@ -154,7 +154,7 @@ def make_params(cfg: Config, seed: int, first_env: int = 0, replay_span: tuple[i
         ).reshape(-1, books),
         chain=_cumulative32(np.vstack([chain, start])),
         origin=np.round(origin).astype(np.int64),
-        mix=np.round(_square_root(fd.matrix(count)) * ONE).astype(np.int64),
+        mix=np.ascontiguousarray(np.round(_square_root(fd.matrix(count)) * ONE).astype(np.int64)),
         sigma=np.round(sigma).astype(np.int64),
         pairs=cfg.pairs,
         pair_weight=edge_weights(cfg)[cfg.pairs[:, 0], cfg.pairs[:, 1]],
