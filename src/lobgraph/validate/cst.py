@@ -28,9 +28,9 @@ QUANTITIES = ("P(mid moves up)", "P(last bid trades before the mid moves)")
 
 class Outcome(NamedTuple):
     rows: list[Row]
-    bids: list[int]
-    asks: list[int]
-    spreads: list[int]
+    bids: tuple[int, ...]
+    asks: tuple[int, ...]
+    spreads: tuple[int, ...]
     measured: np.ndarray  # (2, spreads, bids, asks): P(up), P(executed)
     exact: np.ndarray  # likewise
     races: int
@@ -62,7 +62,7 @@ def run(s: Cst, seed: int, note: Callable[[str], None]) -> Outcome:
     exact = solve(s)
     reach = len(s.limit_rates) + max(s.spreads)
     window = max(64, 1 << (4 * reach).bit_length())
-    flow = {"limit_rates": s.limit_rates, "market_rate": s.market_rate, "cancel_rates": s.cancel_rates}
+    flow = s.model_dump(include={"limit_rates", "market_rate", "cancel_rates"}, mode="json")
     tables = make_flow(noise_market(flow, window=window))
     measured = np.empty_like(exact)
     rows = []

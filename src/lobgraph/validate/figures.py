@@ -6,11 +6,12 @@ In: a model's Outcome. Out: a matplotlib figure. Bars are two standard errors wh
 from __future__ import annotations
 
 from itertools import cycle
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.stats import binned_statistic
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from ..report.style import CYCLE, MID, figure, legend_below, save, style
 from . import cst as cst_model
@@ -21,7 +22,8 @@ from . import zero_intelligence as zi_model
 
 __all__ = ["cst", "glosten_milgrom", "kyle", "large_tick", "save", "zero_intelligence"]
 
-POINT = {"fmt": "o", "ms": 4.0, "capsize": 2.0, "elinewidth": 1.0, "linestyle": "none"}
+POINT: dict[str, Any] = {"fmt": "o", "ms": 4.0, "capsize": 2.0, "elinewidth": 1.0, "linestyle": "none"}
+SMALL: dict[str, Any] = {**POINT, "ms": 2.5, "capsize": 0.0, "elinewidth": 0.7}
 BLUE, RED, GREEN = CYCLE[0], CYCLE[1], CYCLE[2]
 
 
@@ -43,11 +45,11 @@ def zero_intelligence(o: zi_model.Outcome) -> Figure:
         if abs(o.p_c - zi_model.PUBLISHED_PC) < 1e-9:
             top.plot(list(paper), list(paper.values()), "x", color=RED, ms=7, label=zi_model.PAPER)
         error = 2 * np.hypot(spread[:, 1], other[:, 1]) / other[:, 0]
-        bottom.axhspan(-1, 1, color="#eeeeee", lw=0, label="1 %")
+        bottom.axhspan(-1, 1, color="#eeeeee", lw=0)
         bottom.axhline(0.0, color=MID, lw=0.8)
         bottom.errorbar(eps, 100 * (spread[:, 0] / other[:, 0] - 1), 100 * error, color=BLUE, **POINT)
         bottom.set(
-            xscale="log", xlabel="eps = cancel rate / (2 market rate)", ylabel="off order\nby order (%)"
+            xscale="log", xlabel="eps = cancel rate / (2 market rate)", ylabel="engine less\nreference (%)"
         )
         top.set(ylabel="mean spread (ticks)")
         legend_below(fig, top)
@@ -55,28 +57,34 @@ def zero_intelligence(o: zi_model.Outcome) -> Figure:
 
 
 def cst(o: cst_model.Outcome) -> Figure:
-    """A column per spread: P(mid up) above, P(the last bid trades first) below, against the asks; a line per bids."""
+    """A column per spread: P(mid up), P(the last bid trades first) against the asks, a line per bids; what is off."""
     with style():
-        fig, axes = figure(2, len(o.spreads), 3.3, 2.6, sharex=True, sharey=True)
-        for own, k in np.ndindex(2, len(o.spreads)):
-            ax = axes[own][k]
-            for i, colour in zip(np.argsort(o.bids), cycle(CYCLE), strict=False):
-                order = np.argsort(o.asks)
-                asks, exact = np.array(o.asks)[order], o.exact[own, k, i][order]
-                ax.plot(asks, exact, color=colour, lw=1.0)
-                bars = 2 * np.sqrt(exact * (1 - exact) / o.races)
-                ax.errorbar(
-                    asks, o.measured[own, k, i][order], bars, color=colour, label=f"{o.bids[i]} bids", **POINT
-                )
-            ax.set(ylim=(0, 1))
-            if own == 0:
-                ax.set_title(f"spread {o.spreads[k]}")
-            else:
-                ax.set(xlabel="orders at the best ask", xticks=sorted(o.asks))
+        fig, axes = figure(3, len(o.spreads), 3.3, 2.2, sharex=True, sharey="row")
+        asks, order = np.sort(o.asks), np.argsort(o.asks)
+        off = o.measured - o.exact
+        for k, spread in enumerate(o.spreads):
+            top, middle, bottom = (row[k] for row in axes)
+            bottom.axhspan(-cst_model.TOLERANCE, cst_model.TOLERANCE, color="#eeeeee", lw=0)
+            bottom.axhline(0.0, color=MID, lw=0.8)
+            for place, (i, colour) in enumerate(zip(np.argsort(o.bids), cycle(CYCLE), strict=False)):
+                label = f"{o.bids[i]} bid{'s' * (o.bids[i] > 1)}"
+                for own, ax in ((0, top), (1, middle)):
+                    exact = o.exact[own, k, i][order]
+                    bars = 2 * np.sqrt(exact * (1 - exact) / o.races)
+                    ax.plot(asks, exact, color=colour, lw=1.0)
+                    ax.errorbar(asks, o.measured[own, k, i][order], bars, color=colour, label=label, **POINT)
+                    nudge = asks + 0.06 * (place - 0.5 * (len(o.bids) - 1)) + 0.02 * own
+                    bottom.errorbar(nudge, off[own, k, i][order], bars, color=colour,
+                                    **SMALL)  # fmt: skip
+            top.set(title=f"spread {spread}", ylim=(0, 1))
+            bottom.set(xlabel="orders at the best ask", xticks=asks)
         axes[0][0].set_ylabel("P(mid moves up)")
         axes[1][0].set_ylabel("P(last bid trades\nbefore the mid moves)")
+        axes[2][0].set_ylabel("engine less exact,\nboth")
         legend_below(fig, axes[0][0])
-        return _titled(fig, "Cont, Stoikov, Talreja: races in the engine (points) and exact solution (lines)")
+        return _titled(
+            fig, "Cont, Stoikov, Talreja: races in the engine (points, 2 standard errors) and exact (lines)"
+        )
 
 
 def large_tick(o: large_tick_model.Outcome) -> Figure:
@@ -89,7 +97,7 @@ def large_tick(o: large_tick_model.Outcome) -> Figure:
         )
         for ax, (title, share, law, error, name), colour in zip(axes[0], panels, (BLUE, GREEN), strict=True):
             n = np.flatnonzero(law > 1e-6)
-            ax.errorbar(n, share[n], 2 * error[n], color=colour, label="engine", **POINT | {"ms": 2.5})
+            ax.errorbar(n, share[n], 2 * error[n], color=colour, label="engine", **SMALL)
             ax.plot(n, law[n], color=MID, lw=1.2, label=f"exact: {name}", zorder=3)
             ax.set(xlabel="orders at a price", title=title)
             ax.legend(loc="upper right")
@@ -107,17 +115,16 @@ def kyle(o: kyle_model.Outcome) -> Figure:
         one.plot(rounds, o.path[:, 0] * 2 * o.impact, "s-", ms=4, color=RED, label="informed beta")
         one.axhline(1.0, color=MID, lw=1.0)
         one.set(xlabel="round", ylabel="relative to Kyle's", yscale="log", title="search")
+        one.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        one.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        one.yaxis.set_minor_locator(NullLocator())
         one.legend()
         held = o.auctions
-        edges = np.quantile(held.flow, np.linspace(0, 1, 26))
-        x, value, price = (
-            binned_statistic(held.flow, y, "mean", edges)[0] for y in (held.flow, held.value, held.price)
-        )
-        spread, count = (binned_statistic(held.flow, held.value, what, edges)[0] for what in ("std", "count"))
+        bins = np.array_split(np.argsort(held.flow), 25)  # as many auctions in each
+        x, value, price = (np.array([y[b].mean() for b in bins]) for y in (held.flow, held.value, held.price))
+        error = np.array([held.value[b].std(ddof=1) / np.sqrt(len(b)) for b in bins])
         two.plot(x, o.impact * x, color=MID, lw=1.0, label="Kyle's lambda * y")
-        two.errorbar(
-            x, value, 2 * spread / np.sqrt(count), color=BLUE, label="mean value", **POINT | {"ms": 3.5}
-        )
+        two.errorbar(x, value, 2 * error, color=BLUE, label="mean value", **SMALL)
         two.plot(x, price, "+", color=RED, ms=6, label="traded price")
         two.set(xlabel="net order flow y (shares)", ylabel="less p0 (money)", title="price is the mean value")
         two.legend()
@@ -130,6 +137,8 @@ def _profits(ax: Axes, profit: np.ndarray, gain: float) -> None:
     for i, (want, colour) in enumerate(zip((0.0, gain, -gain), (BLUE, RED, GREEN), strict=True)):
         ax.hlines(want, i - 0.3, i + 0.3, color=MID, lw=1.0)
         ax.errorbar(i, mean[i], 2 * error[i], color=colour, **POINT)
+        text = f"{mean[i]:.3g} ± {error[i]:.1g}"
+        ax.annotate(text, (i, mean[i]), (0, 6), textcoords="offset points", ha="center", fontsize=8)
     ax.set(
         xticks=range(3), xlim=(-0.6, 2.6), ylabel="mean profit (money)", title="profits and Kyle's (lines)"
     )

@@ -1,6 +1,6 @@
 """A second, slow zero-intelligence market that shares nothing with the engine: a list of orders, one price each.
 
-The same process as Smith, Farmer, Gillemot, Krishnamurthy (2003), written order by order with numba's Mersenne Twister.
+The same process as Smith, Farmer, Gillemot, Krishnamurthy (2003), written order by order with numpy's generator.
 """
 
 from __future__ import annotations
@@ -10,14 +10,13 @@ from numba import njit
 
 
 @njit(cache=True)
-def mean_spread(limit, market, cancel, reach, warmup, seconds, seed):
+def mean_spread(limit, market, cancel, reach, warmup, seconds, rng):
     """Time average of the spread in ticks over `seconds` after `warmup`; rates per second, `limit` per tick and side.
 
     Every order is a price in the list of its side. A market order or a cancel removes one; where the best price lost its
     last order the list is searched for the next. A side without orders keeps its last best price, as the engine's does.
     """
-    np.random.seed(seed)
-    level = max(int(round(limit / cancel)), 1)
+    level = max(round(limit / cancel), 1)
     room = 4 * reach * level + 100_000
     bids, asks = np.empty(room, np.int64), np.empty(room, np.int64)
     n_bids, n_asks = 0, 0
@@ -30,14 +29,14 @@ def mean_spread(limit, market, cancel, reach, warmup, seconds, seed):
     end = warmup + seconds
     while clock < end:
         rate = 2.0 * limit * reach + 2.0 * market + cancel * (n_bids + n_asks)
-        later = clock + np.random.exponential(1.0 / rate)
+        later = clock + rng.exponential(1.0 / rate)
         if later > warmup:
             area += (ask - bid) * (min(later, end) - max(clock, warmup))
         clock = later
-        u = np.random.random() * rate
+        u = rng.random() * rate
         if u < 2.0 * limit * reach:  # a limit order
-            distance = np.random.randint(1, reach + 1)
-            if np.random.random() < 0.5:
+            distance = rng.integers(1, reach + 1)
+            if rng.random() < 0.5:
                 bids[n_bids] = ask - distance
                 bid = bids[n_bids] if n_bids == 0 else max(bid, bids[n_bids])
                 n_bids += 1
@@ -49,7 +48,7 @@ def mean_spread(limit, market, cancel, reach, warmup, seconds, seed):
         sell = True
         which = -1
         if u < 2.0 * limit * reach + 2.0 * market:  # a market order takes an order at the best price
-            sell = np.random.random() < 0.5
+            sell = rng.random() < 0.5
             if sell:
                 for i in range(n_bids):
                     if bids[i] == bid:
@@ -61,7 +60,7 @@ def mean_spread(limit, market, cancel, reach, warmup, seconds, seed):
                         which = i
                         break
         else:  # each order is equally likely to be cancelled
-            which = np.random.randint(0, n_bids + n_asks)
+            which = rng.integers(0, n_bids + n_asks)
             sell = which < n_bids
             if not sell:
                 which -= n_bids

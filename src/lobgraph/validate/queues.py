@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.linalg import solve_banded
-from scipy.sparse import csc_matrix, diags, identity, kron
+from scipy.sparse import csc_matrix, identity, kron
 from scipy.sparse.linalg import spsolve
 
 MOST = 80  # orders in a queue; doubled until the answer stands still
@@ -25,7 +25,7 @@ def _one_queue(birth: float, market: float, cancel: float, most: int) -> tuple[n
 def _race(birth: float, market: float, cancel: float, inside: float, most: int) -> csc_matrix:
     """(most^2, most^2) generator of two queues, killed when one empties or an order comes inside the spread."""
     up, down = _one_queue(birth, market, cancel, most)
-    one = diags([-(up + down), up[:-1], down[1:]], [0, 1, -1])
+    one = csc_matrix(np.diag(-(up + down)) + np.diag(up[:-1], 1) + np.diag(down[1:], -1))
     eye = identity(most)
     return csc_matrix(kron(one, eye) + kron(eye, one) - 2.0 * inside * identity(most * most))
 
@@ -39,15 +39,16 @@ def move_up(birth: float, market: float, cancel: float, inside: float = 0.0, mos
     _, down = _one_queue(birth, market, cancel, most)
     to_up = np.full((most, most), inside)
     to_up[:, 0] += down[0]
-    return spsolve(_race(birth, market, cancel, inside, most), -to_up.ravel()).reshape(most, most)
+    chance = spsolve(_race(birth, market, cancel, inside, most), -to_up.ravel())
+    return np.asarray(chance).reshape(most, most)
 
 
 def race_time(
     birth: float, market: float, cancel: float, inside: float = 0.0, most: int = MOST
 ) -> np.ndarray:
     """(most, most) float64 s: mean time until the mid moves, from i + 1 bids and j + 1 asks."""
-    left = _race(birth, market, cancel, inside, most)
-    return spsolve(left, -np.ones(most * most)).reshape(most, most)
+    seconds = spsolve(_race(birth, market, cancel, inside, most), -np.ones(most * most))
+    return np.asarray(seconds).reshape(most, most)
 
 
 def executed_first(

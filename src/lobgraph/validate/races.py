@@ -13,10 +13,16 @@ from ..market.rng import U64, draw
 
 def make_book(window: int, bid: int, ask: int, levels: int, depth: int, agents: int = 1) -> ms.Book:
     """A book with `depth` noise lots on `levels` levels a side, prices in ticks."""
-    i32 = np.int32
-    orders = [np.zeros(2 * agents, i32) for _ in range(4)]
-    account = np.zeros((agents + 1, ms.ACCOUNT), np.int64)
-    b = ms.Book(np.zeros(window, i32), np.zeros(ms.HEAD, np.int64), *orders, account)
+    px, rest, ahead, shift = np.zeros((4, 2 * agents), np.int32)
+    b = ms.Book(
+        np.zeros(window, np.int32),
+        np.zeros(ms.HEAD, np.int64),
+        px,
+        rest,
+        ahead,
+        shift,
+        np.zeros((agents + 1, ms.ACCOUNT), np.int64),
+    )
     bk.clear.py_func(b, bid, ask)
     for i in range(levels):
         b.qty[(bid - i) & (window - 1)] = depth

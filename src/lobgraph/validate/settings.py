@@ -15,11 +15,12 @@ from .queues import stationary
 
 Rate = Annotated[Float, Field(ge=1e-4, le=1e4)]
 Lots = Annotated[Int, Field(ge=1, le=40)]
+Ticks = Annotated[Int, Field(ge=1, le=100)]
 Many = Annotated[Int, Field(ge=100, le=100_000_000)]
 Scale = Annotated[Float, Field(ge=1e-6, le=1e6)]
 
-CST_LIMIT = [1.85, 1.51, 1.09, 0.88, 0.77]
-CST_CANCEL = [0.71, 0.81, 0.68, 0.56, 0.47]
+CST_LIMIT = (1.85, 1.51, 1.09, 0.88, 0.77)
+CST_CANCEL = (0.71, 0.81, 0.68, 0.56, 0.47)
 MOST_ORDERS = 500_000
 
 
@@ -28,7 +29,13 @@ class ZeroIntelligence(Section):
 
     limit_rate: Rate = 0.02  # a, per tick, on every price up to the opposite best
     market_rate: Rate = 1.0  # m
-    cancel_rate: Rate | list[Rate] = [0.002, 0.01, 0.03, 0.1, 0.3]  # d, per order; a list: one book for each
+    cancel_rate: Rate | tuple[Rate, ...] = (
+        0.002,
+        0.01,
+        0.03,
+        0.1,
+        0.3,
+    )  # d, per order; a list: one book for each
     reach: Annotated[Int, Field(ge=1, le=8000)] = 800  # furthest placement, ticks from the opposite best
     precision: Annotated[Float, Field(ge=1e-4, le=0.1)] = 0.002  # stop at this relative standard error
     max_time: Positive = 20_000.0  # or after so many mean times between market orders (1 / m) per book
@@ -36,8 +43,8 @@ class ZeroIntelligence(Section):
     QUICK: ClassVar[dict[str, Any]] = {"cancel_rate": [0.03, 0.3], "precision": 0.008}
 
     @property
-    def cancel_rates(self) -> list[float]:
-        return self.cancel_rate if isinstance(self.cancel_rate, list) else [self.cancel_rate]
+    def cancel_rates(self) -> tuple[float, ...]:
+        return self.cancel_rate if isinstance(self.cancel_rate, tuple) else (self.cancel_rate,)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -55,12 +62,20 @@ class ZeroIntelligence(Section):
 class Cst(Section):
     """Cont, Stoikov, Talreja 2010: unit orders; rates per second and side, by distance 1, 2, ... ticks."""
 
-    limit_rates: Annotated[list[NonNegative], Field(min_length=1, max_length=500)] = CST_LIMIT
+    limit_rates: Annotated[tuple[NonNegative, ...], Field(min_length=1, max_length=500)] = CST_LIMIT
     market_rate: Rate = 0.94
-    cancel_rates: Annotated[list[NonNegative], Field(min_length=1, max_length=500)] = CST_CANCEL  # per order
-    bids: Annotated[list[Lots], Field(min_length=1)] = [1, 2, 3, 4, 5]  # orders at the best bid at the start
-    asks: Annotated[list[Lots], Field(min_length=1)] = [1, 2, 3, 4, 5]
-    spreads: Annotated[list[Annotated[Int, Field(ge=1, le=100)]], Field(min_length=1)] = [1, 2, 3]  # ticks
+    cancel_rates: Annotated[tuple[NonNegative, ...], Field(min_length=1, max_length=500)] = (
+        CST_CANCEL  # per order
+    )
+    bids: Annotated[tuple[Lots, ...], Field(min_length=1)] = (
+        1,
+        2,
+        3,
+        4,
+        5,
+    )  # orders at the best bid at the start
+    asks: Annotated[tuple[Lots, ...], Field(min_length=1)] = (1, 2, 3, 4, 5)
+    spreads: Annotated[tuple[Ticks, ...], Field(min_length=1)] = (1, 2, 3)  # ticks
     races: Many = 400_000  # per pair of queues
     QUICK: ClassVar[dict[str, Any]] = {"races": 20_000, "bids": [1, 3], "spreads": [1, 2]}
 
@@ -110,9 +125,9 @@ class Kyle(Section):
     p0: Annotated[Float, Field(ge=-1e9, le=1e9)] = 10.0  # prior mean of the value, money
     start_impact: Scale = 3.0  # the maker's first lambda, money per share: where the search starts
     start_intensity: Scale = 0.2  # the informed trader's first beta, shares per money
-    auctions: Many = 200_000  # measured; each round of the search takes a quarter
+    auctions: Many = 800_000  # measured; each round of the search takes a quarter
     rounds: Annotated[Int, Field(ge=2, le=200)] = 60  # at most
-    QUICK: ClassVar[dict[str, Any]] = {"auctions": 40_000}
+    QUICK: ClassVar[dict[str, Any]] = {"auctions": 100_000}
 
 
 class GlostenMilgrom(Section):
@@ -123,9 +138,9 @@ class GlostenMilgrom(Section):
     V_H: Annotated[Float, Field(ge=-1e9, le=1e9)] = 1.0
     prior: Annotated[Float, Field(gt=0, lt=1)] = 0.5  # probability of V_H
     trades: Annotated[Int, Field(ge=1, le=6)] = 4  # traders in a row
-    episodes: Many = 400_000  # measured; as many again are learned from
+    episodes: Many = 1_600_000  # measured; as many again are learned from
     rounds: Annotated[Int, Field(ge=1, le=100)] = 4  # in which the maker learns its quotes
-    QUICK: ClassVar[dict[str, Any]] = {"episodes": 40_000}
+    QUICK: ClassVar[dict[str, Any]] = {"episodes": 160_000}
 
     @model_validator(mode="after")
     def _check(self) -> Self:

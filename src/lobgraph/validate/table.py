@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 SIGMAS = 4.0  # a tolerance is never below so many standard errors: 6 honest rows in 100,000 fall outside
@@ -32,19 +33,33 @@ def make_table(rows: Sequence[Row]) -> pd.DataFrame:
     table["difference"] = table["measured"] - table["expected"]
     table["tolerance"] = table["tolerance"].clip(lower=SIGMAS * table["error"])
     table["ok"] = table["difference"].abs() <= table["tolerance"]
-    return table[COLUMNS]
+    return table.reindex(columns=COLUMNS)
 
 
 def condense(table: pd.DataFrame) -> pd.DataFrame:
     """The table as printed: of more than FEW rows of a kind only the one nearest its tolerance, and all that fail."""
-    parts = []
-    for _, kind in table.groupby(["model", "quantity", "source"], sort=False):
-        if len(kind) > FEW:
-            share = kind["difference"].abs() / kind["tolerance"].clip(lower=1e-300)
-            worst = kind.loc[(~kind["ok"]) | (kind.index == share.idxmax())].copy()
-            worst["parameters"] += f" (worst of {len(kind)})"
-            parts.append(worst)
+    share = (table["difference"].abs() / table["tolerance"].clip(lower=1e-300)).to_numpy()
+    ok = table["ok"].to_numpy(dtype=bool)
+    parameters = list(table["parameters"])
+    keep: list[int] = []
+    for rows in table.groupby(["model", "quantity", "source"], sort=False).indices.values():
+        if len(rows) > FEW:
+            worst = int(rows[np.argmax(share[rows])])
+            parameters[worst] += f" (worst of {len(rows)})"
+            keep += sorted({worst, *rows[~ok[rows]].tolist()})
         else:
-            parts.append(kind)
-    short = pd.concat(parts)
-    return short.assign(ok=short["ok"].map({True: "yes", False: "NO"})).rename(columns={"error": "+-"})
+            keep += rows.tolist()
+    short = table.assign(parameters=parameters, ok=np.where(ok, "yes", "NO")).iloc[sorted(keep)]
+    return short.rename(columns={"error": "+-"})
+
+
+def misses(table: pd.DataFrame) -> list[str]:
+    """A line for each row that is out of tolerance."""
+    return [
+        f"{model}: {quantity}, {parameters}: {measured:.6g} is {difference:+.3g} off {expected:.6g} ({source}), "
+        f"more than {tolerance:.3g}"
+        for model, quantity, parameters, measured, _, expected, source, difference, tolerance, ok in table[
+            COLUMNS
+        ].itertuples(index=False)
+        if not ok
+    ]

@@ -68,8 +68,8 @@ def reference_spread(s: ZeroIntelligence, cancel: float, seed: int) -> tuple[flo
     mean = error = np.nan
     seconds = max(20.0 / cancel, 1000.0 / s.market_rate)
     while len(runs) < MOST_RUNS and not (len(runs) >= 8 and error <= s.precision * mean):
-        key = int(np.random.SeedSequence([seed, len(runs)]).generate_state(1)[0])
-        runs.append(mean_spread(s.limit_rate, s.market_rate, cancel, s.reach, 10.0 / cancel, seconds, key))
+        rng = np.random.default_rng([seed, len(runs)])
+        runs.append(mean_spread(s.limit_rate, s.market_rate, cancel, s.reach, 10.0 / cancel, seconds, rng))
         mean, error = _mean(np.array(runs))
     return mean, error
 
