@@ -47,10 +47,12 @@ def solve(s: Cst) -> np.ndarray:
         seconds = race_time(*queue, most=most)[corner]
         busy = 2.0 * (sum(s.limit_rates) + s.market_rate) + 2.0 * sum(s.limit_rates)
         events += 2.0 * s.races * float(seconds.sum()) * busy
-        if not events < MOST_EVENTS:
+        if (
+            seconds.min() <= 0.0 or not events < MOST_EVENTS
+        ):  # a race that never ends: no solution worth the name
             raise ConfigError(
-                f"cst.spreads: at spread {spread} the mid moves only every {seconds.max():,.3g} s, about {events:.1g} events "
-                f"in all, more than {MOST_EVENTS:.0g}; raise market_rate or cancel_rates, or use fewer races"
+                f"cst.spreads: at spread {spread} the mid would hardly move: the races would take more than {MOST_EVENTS:.0g} "
+                "events; raise market_rate or cancel_rates, or use fewer races"
             )
         up, done = move_up(*queue, most=most), executed_first(max(s.bids), *queue, most=most)
         exact.append((up[corner], done[corner]))

@@ -36,8 +36,8 @@ TOLERANCE = 0.02  # of the value, or of its natural scale where theory says 0
 MAKER, INFORMED, NOISE = 0, 1, 2
 ENVS = 512
 WINDOW = 8192  # ticks
-TICKS = 250  # per sqrt(S0) + start_impact * sigma_u: the window holds prices 16 of them away
-LOTS = 10_000  # per sigma_u
+TICKS = 400  # per sqrt(S0) + lambda * (beta * sqrt(S0) + sigma_u), a bound on the prices' deviation: 10 fit in the window
+LOTS = 20_000  # per beta * sqrt(S0) + sigma_u
 LARGE = 1 << 24  # lots the maker offers
 MULTIPLES = (0.5, 1.0, 1.5)  # of beta, tried side by side for the best response
 CALM = 3.0  # the search has converged when two rounds in a row move lambda by fewer standard errors
@@ -61,12 +61,10 @@ class Outcome(NamedTuple):
 
 
 class Market:
-    """The books of the auctions in the user's units; 1 tick and 1 lot are fine compared with S0 and sigma_u."""
+    """The books of the auctions in the user's units; a tick and a lot are small beside the prices and orders of the day."""
 
     def __init__(self, s: Kyle, seed: int) -> None:
         self.s = s
-        self.tick = (np.sqrt(s.S0) + s.start_impact * s.sigma_u) / TICKS  # money
-        self.lot = s.sigma_u / LOTS  # shares
         self.books = Exchange(ENVS, takers=2, window=WINDOW, seed=seed)
         self.rng = np.random.default_rng(seed)
 
@@ -77,17 +75,21 @@ class Market:
 
     def hold(self, beta: float, impact: float, value: np.ndarray, noise: np.ndarray) -> Auctions:
         """Hold the auctions of these values and noise orders; beta shares per money, impact money per share."""
+        flow = beta * np.sqrt(self.s.S0) + self.s.sigma_u  # shares
+        lot, tick = flow / LOTS, (np.sqrt(self.s.S0) + impact * flow) / TICKS
         parts = [
-            self._batch(beta, impact, v, u)
+            self._batch(beta, impact, tick, lot, v, u)
             for v, u in zip(value.reshape(-1, ENVS), noise.reshape(-1, ENVS), strict=True)
         ]
         return Auctions(*(np.concatenate(x) for x in zip(*parts, strict=True)))
 
-    def _batch(self, beta: float, impact: float, value: np.ndarray, noise: np.ndarray) -> Auctions:
+    def _batch(
+        self, beta: float, impact: float, tick: float, lot: float, value: np.ndarray, noise: np.ndarray
+    ) -> Auctions:
         books = self.books
-        orders = np.rint(np.stack([beta * value, noise], axis=1) / self.lot).astype(np.int64)  # (E, 2) lots
+        orders = np.rint(np.stack([beta * value, noise], axis=1) / lot).astype(np.int64)  # (E, 2) lots
         flow = orders.sum(axis=1)
-        px = PRICE + np.rint(impact * flow * self.lot / self.tick).astype(np.int64)  # of y alone
+        px = PRICE + np.rint(impact * flow * lot / tick).astype(np.int64)  # of y alone
         books.open()
         for side, quote_px, quote_lots in ((1, ASK_PX, ASK_QTY), (-1, BID_PX, BID_QTY)):
             message = books.messages()
@@ -99,13 +101,13 @@ class Market:
             message[:, INFORMED:, ACTION] = np.where(orders * side > 0, ACT_MARKET, 0)
             books.step()
         if books.state.head[:, 0, UNFILLED].any():
-            raise RuntimeError("kyle: a price left the window of the book; start_impact is too far off")
+            raise RuntimeError("kyle: an order found no quote")
         lots, cash = books.account(INVENTORY), books.account(CASH)
-        profit = (self.tick * (cash + lots * PRICE) + lots * value[:, None]) * self.lot
+        profit = (tick * (cash + lots * PRICE) + lots * value[:, None]) * lot
         held = np.abs(lots[:, INFORMED:3]).sum(axis=1)
         paid = np.abs(cash[:, INFORMED:3]).sum(axis=1)
-        price = self.tick * (np.where(held > 0, paid / np.maximum(held, 1), px) - PRICE)
-        return Auctions(value, lots[:, INFORMED:3].sum(axis=1) * self.lot, price, profit[:, :3])
+        price = tick * (np.where(held > 0, paid / np.maximum(held, 1), px) - PRICE)
+        return Auctions(value, lots[:, INFORMED:3].sum(axis=1) * lot, price, profit[:, :3])
 
 
 def slope(y: np.ndarray, x: np.ndarray) -> tuple[float, float]:
