@@ -45,7 +45,7 @@ def test_buyers_and_sellers_are_alike(rates):
 
 
 def test_the_cut_off_is_far_enough():
-    rates = 20.0, 10.0, 0.5
+    rates = 20.0, 10.0, 0.4
     most = queues.enough(*rates, longest=5)
     assert most > queues.MOST
     near, far = queues.move_up(*rates, most=most), queues.move_up(*rates, most=2 * most)

@@ -133,16 +133,14 @@ def kyle(o: kyle_model.Outcome) -> Figure:
 
 
 def _profits(ax: Axes, profit: np.ndarray, gain: float) -> None:
-    mean, error = profit.mean(axis=0), profit.std(axis=0, ddof=1) / np.sqrt(len(profit))
-    for i, (want, colour) in enumerate(zip((0.0, gain, -gain), (BLUE, RED, GREEN), strict=True)):
+    mean, error = (x / gain for x in (profit.mean(axis=0), profit.std(axis=0, ddof=1) / np.sqrt(len(profit))))
+    for i, (want, colour) in enumerate(zip((0.0, 1.0, -1.0), (BLUE, RED, GREEN), strict=True)):
         ax.hlines(want, i - 0.3, i + 0.3, color=MID, lw=1.0)
         ax.errorbar(i, mean[i], 2 * error[i], color=colour, **POINT)
-        text = f"{mean[i]:.3g} ± {error[i]:.1g}"
-        ax.annotate(text, (i, mean[i]), (0, 6), textcoords="offset points", ha="center", fontsize=8)
-    ax.set(
-        xticks=range(3), xlim=(-0.6, 2.6), ylabel="mean profit (money)", title="profits and Kyle's (lines)"
-    )
-    ax.set_xticklabels(["maker", "informed", "noise"])
+        text = f"{mean[i]:.3f} ± {error[i]:.3f}"
+        ax.annotate(text, (i, mean[i]), (0, 7), textcoords="offset points", ha="center", fontsize=8)
+    ax.set(xticks=range(3), xlim=(-0.6, 2.6), ylim=(-1.4, 1.4), title="profits and Kyle's (lines)")
+    ax.set(xticklabels=["maker", "informed", "noise"], ylabel="mean profit / Kyle's informed profit")
 
 
 def glosten_milgrom(o: gm_model.Outcome) -> Figure:

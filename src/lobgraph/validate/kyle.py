@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..config import ConfigError
 from ..market.state import (
     ACT_MARKET,
     ACT_QUOTE,
@@ -132,7 +133,7 @@ def best_response(market: Market, beta: float, impact: float, count: int) -> flo
 def search(s: Kyle, market: Market, note: Callable[[str], None]) -> tuple[np.ndarray, float]:
     """Alternate best responses until they stand still.
 
-    Returns (rounds + 1, 2) beta and lambda by round, and the standard error of the last lambda. Raises RuntimeError if
+    Returns (rounds + 1, 2) beta and lambda by round, and the standard error of the last lambda. Raises ConfigError if
     they do not settle within s.rounds.
     """
     count = max(s.auctions // 4, 1000)
@@ -152,7 +153,9 @@ def search(s: Kyle, market: Market, note: Callable[[str], None]) -> tuple[np.nda
             last = np.array(path[-2:])
             path[-1] = (float(last[:, 0].mean()), float(last[:, 1].mean()))
             return np.array(path), error / np.sqrt(2.0)
-    raise RuntimeError(f"{NAME}: no equilibrium within {s.rounds} rounds, from {path[0]}")
+    raise ConfigError(
+        f"kyle.rounds: lambda still moves after {s.rounds} rounds, from {s.start_impact:g}; allow more rounds, or start nearer"
+    )
 
 
 def run(s: Kyle, seed: int, note: Callable[[str], None]) -> Outcome:
