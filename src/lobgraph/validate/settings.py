@@ -37,8 +37,8 @@ class ZeroIntelligence(Section):
         0.3,
     )  # d, per order; a list: one book for each
     reach: Annotated[Int, Field(ge=1, le=8000)] = 800  # furthest placement, ticks from the opposite best
-    precision: Annotated[Float, Field(ge=1e-4, le=0.1)] = 0.002  # stop at this relative standard error
-    max_time: Positive = 20_000.0  # or after so many mean times between market orders (1 / m) per book
+    precision: Annotated[Float, Field(ge=1e-4, le=0.1)] = 0.002  # relative standard error wanted
+    max_time: Positive = 30_000.0  # measured at most: mean times between market orders (1 / m) per book
     envs: Annotated[Int, Field(ge=8, le=4096)] = 64
     QUICK: ClassVar[dict[str, Any]] = {"cancel_rate": [0.03, 0.3], "precision": 0.008}
 

@@ -21,8 +21,8 @@ PUBLISHED = {0.001: 22.59, 0.005: 23.87, 0.015: 26.16, 0.05: 31.85, 0.15: 44.48}
 PAPER = "Smith et al. 2003"
 REFERENCE = "per-order simulation"
 TOLERANCE = 0.01  # of the spread
-BLOCK = 500  # mean times between market orders simulated between two looks at the precision
-MOST_RUNS = 256  # of the reference
+PILOT = 1000  # mean times between market orders
+FEWEST_RUNS, MOST_RUNS = 32, 1024  # of the reference
 
 
 class Outcome(NamedTuple):
@@ -47,35 +47,50 @@ def market_of(s: ZeroIntelligence, cancel: float) -> Config:
 
 
 def engine_spread(s: ZeroIntelligence, cancel: float, seed: int) -> tuple[float, float]:
-    """Time-weighted mean spread in ticks and its standard error, from independent environments."""
+    """Time-weighted mean spread in ticks and its standard error, from independent environments.
+
+    A pilot tells how long to measure and is thrown away with what is left of the start: to stop as soon as the error is
+    small enough would favour small spreads, since both rise together.
+    """
     env = MarketEnv(market_of(s, cancel), num_envs=s.envs, seed=seed)
     env.reset()
-    head = env.state.head[:, 0]
-    total, steps = np.zeros(s.envs), 0
-    mean = error = np.nan
-    while steps < s.max_time and not error <= s.precision * mean:
-        for _ in range(BLOCK):
-            env.step({})
-            total += head[:, ASK] - head[:, BID]
-        steps += BLOCK
-        mean, error = _mean(total / steps)
-    return mean, error
+    pilot = _time_average(env, PILOT)
+    needed = PILOT * _repeats(pilot, s.precision)
+    return _mean(_time_average(env, int(min(max(needed, PILOT), s.max_time))))
+
+
+def _time_average(env: MarketEnv, steps: int) -> np.ndarray:
+    """(E,) mean spread in ticks over the next `steps` decisions."""
+    head, total = env.state.head[:, 0], np.zeros(env.num_envs)
+    for _ in range(steps):
+        env.step({})
+        total += head[:, ASK] - head[:, BID]
+    return total / steps
 
 
 def reference_spread(s: ZeroIntelligence, cancel: float, seed: int) -> tuple[float, float]:
-    """The same from independent runs order by order, each from a full book, warmed up for ten lifetimes."""
-    runs: list[float] = []
-    mean = error = np.nan
-    seconds = max(20.0 / cancel, 1000.0 / s.market_rate)
-    while len(runs) < MOST_RUNS and not (len(runs) >= 8 and error <= s.precision * mean):
-        rng = np.random.default_rng([seed, len(runs)])
-        runs.append(mean_spread(s.limit_rate, s.market_rate, cancel, s.reach, 10.0 / cancel, seconds, rng))
-        mean, error = _mean(np.array(runs))
-    return mean, error
+    """The same order by order: runs that each start from a full book and warm up; a pilot says how many."""
+    warmup = 10.0 / cancel + 200.0 / s.market_rate
+    seconds = 2.0 * warmup
+
+    def runs(count: int, stage: int) -> np.ndarray:
+        streams = [np.random.default_rng([seed, stage, i]) for i in range(count)]
+        return np.array(
+            [mean_spread(s.limit_rate, s.market_rate, cancel, s.reach, warmup, seconds, r) for r in streams]
+        )
+
+    needed = FEWEST_RUNS * _repeats(runs(FEWEST_RUNS, 0), s.precision)
+    return _mean(runs(int(min(max(needed, FEWEST_RUNS), MOST_RUNS)), 1))
 
 
 def _mean(x: np.ndarray) -> tuple[float, float]:
-    return float(x.mean()), float(x.std(ddof=1) / np.sqrt(len(x))) if len(x) > 1 else np.inf
+    return float(x.mean()), float(x.std(ddof=1) / np.sqrt(len(x)))
+
+
+def _repeats(pilot: np.ndarray, precision: float) -> float:
+    """How many times as much to simulate as in the pilot for that relative standard error."""
+    mean, error = _mean(pilot)
+    return (error / (precision * mean)) ** 2
 
 
 def published(s: ZeroIntelligence, cancel: float) -> float | None:
