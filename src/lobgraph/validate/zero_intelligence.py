@@ -22,7 +22,7 @@ PAPER = "Smith et al. 2003"
 REFERENCE = "per-order simulation"
 TOLERANCE = 0.01  # of the spread
 PILOT = 1000  # mean times between market orders
-FEWEST_RUNS, MOST_RUNS = 32, 1024  # of the reference
+FEWEST_RUNS, MOST_RUNS = 32, 4096  # of the reference
 
 
 class Outcome(NamedTuple):
