@@ -19,7 +19,8 @@ ALLOWED = {
     "rl": {"config", "market", "data", "env", "agents", "models"},
     "report": {"config", "market", "data", "env", "agents", "models", "rl"},
     "bench": {"config", "market", "data", "env", "agents", "models", "rl", "report"},
-    "cli": {"config", "market", "data", "env", "agents", "models", "rl", "report", "bench"},
+    "validate": {"config", "market", "data", "env", "agents", "models", "rl", "report"},
+    "cli": {"config", "market", "data", "env", "agents", "models", "rl", "report", "bench", "validate"},
     "__main__": {"cli"},
     "__init__": {"config", "market", "data", "env", "agents", "models", "rl", "report"},
 }

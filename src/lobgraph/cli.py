@@ -1,7 +1,8 @@
-"""The command `lobgraph`: train, evaluate, bench, data, plot, config.
+"""The command `lobgraph`: train, evaluate, bench, validate, data, plot, config.
 
 Each command imports what it needs when it runs, so that --help answers at once. Exit codes: 0 done, 2 the user's
-error (one red line on stderr), 130 interrupted, 1 anything else, with its traceback.
+error (one red line on stderr), 130 interrupted, 1 `validate` found
+something out of tolerance, or anything else, with its traceback.
 """
 
 from __future__ import annotations
@@ -190,6 +191,44 @@ def plot(
         show(result.summary, "Episode reward (tick-lots): mean of the first and the last tenth of updates")
         files += result.files
     say(f"written: {', '.join(map(str, files))}")
+
+
+@app.command()
+def validate(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MODEL...]",
+            help="zero_intelligence, cst, large_tick, kyle, glosten_milgrom; default all.",
+        ),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="MODEL.KEY=VALUE", help="Set a parameter, e.g. kyle.S0=4; repeatable."),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer events; tolerances grow with the errors.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all draws.")] = 0,
+    directory: Annotated[Path, typer.Option(help="Results go to DIRECTORY/<time>-s<seed>/.")] = Path(
+        "artifacts/validate"
+    ),
+) -> None:
+    """Compare the engine with published theory, for any parameters."""
+    from .validate.run import validate as compare
+    from .validate.table import condense, misses
+
+    def note(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    table = compare(models, overrides=overrides or (), quick=quick, seed=seed, directory=directory, note=note)
+    show(condense(table), "The engine and theory")
+    say(f"written: {table.attrs['directory']} (table.csv has all {len(table)} rows)")
+    failed = misses(table)
+    for line in failed:
+        note(f"out of tolerance: {line}")
+    if failed:
+        raise typer.Exit(1)
 
 
 @app.command("config")

@@ -11,7 +11,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import numpy as np
 import yaml
@@ -48,6 +48,9 @@ class Section(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, ignored_types=(cached_property,)
     )
+
+
+AnySection = TypeVar("AnySection", bound=Section)
 
 
 class MarketConfig(Section):
@@ -666,17 +669,24 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     node[last] = value
 
 
-def make_config(data: Mapping[str, Any], overrides: Iterable[str] = (), source: str = "config") -> Config:
-    """Validate a tree of plain values after applying `key=value` overrides. Raises ConfigError."""
+def make_section(
+    section: type[AnySection], data: Mapping[str, Any], overrides: Iterable[str] = (), source: str = "config"
+) -> AnySection:
+    """Validate a tree of plain values as `section` after applying `key=value` overrides. Raises ConfigError."""
     tree = dict(data)
     for override in overrides:
         _apply(tree, override)
     # A section written with every key commented out reads as null: it means the defaults.
-    tree = {k: v for k, v in tree.items() if v is not None or k not in Config.model_fields}
+    tree = {k: v for k, v in tree.items() if v is not None or k not in section.model_fields}
     try:
-        return Config.model_validate(tree)
+        return section.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError("\n".join(f"{source}: {line}" for line in _messages(error))) from None
+        raise ConfigError("\n".join(f"{source}: {line}" for line in _messages(error, section))) from None
+
+
+def make_config(data: Mapping[str, Any], overrides: Iterable[str] = (), source: str = "config") -> Config:
+    """Validate a tree of plain values after applying `key=value` overrides. Raises ConfigError."""
+    return make_section(Config, data, overrides, source)
 
 
 def load_config(path: str | Path | None = None, overrides: Iterable[str] = ()) -> Config:

@@ -6,13 +6,14 @@ import numpy as np
 
 from lobgraph.config import Config, make_config
 from lobgraph.env.market_env import MarketEnv
+from lobgraph.validate.markets import UNITS
+from lobgraph.validate.settings import Cst
 
-UNIT = {"values": [1], "weights": [1]}
-UNITS = {"limit_size": UNIT, "market_size": UNIT, "cancel_size": UNIT}
-CST = {  # Cont, Stoikov, Talreja 2010
-    "limit_rates": [1.85, 1.51, 1.09, 0.88, 0.77], "market_rate": 0.94,
-    "cancel_rates": [0.71, 0.81, 0.68, 0.56, 0.47], "tilt": 0.0, **UNITS,
-}  # fmt: skip
+CST = {
+    **Cst().model_dump(include={"limit_rates", "market_rate", "cancel_rates"}, mode="json"),
+    "tilt": 0.0,
+    **UNITS,
+}
 
 
 def config(flow: dict | None = None, **sections) -> Config:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from flow_drivers import CANCEL, LIMIT, MARKET, make_book, outcomes, waits
+from flow_drivers import CANCEL, LIMIT, MARKET, outcomes, waits
 from hypothesis import given
 from hypothesis import strategies as st
 from markets import UNITS, config, steps
@@ -14,6 +14,7 @@ from lobgraph.config import Config, SizeConfig
 from lobgraph.env.market_env import MarketEnv
 from lobgraph.market import flow as fl
 from lobgraph.market import state as ms
+from lobgraph.validate.races import make_book
 
 # --- tables ---
 

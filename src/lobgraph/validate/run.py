@@ -1,0 +1,89 @@
+"""Run the models, write what they found to a directory. In: names and settings. Out: the table, and its files.
+
+<directory>/<time>-s<seed>/ holds params.yaml, table.csv, machine.json and figures/<model>.png.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from ..config import load_config
+from ..rl.checkpoint import write_atomic
+from ..rl.run import machine_info, numbered_directory
+from . import cst, figures, glosten_milgrom, kyle, large_tick, zero_intelligence
+from .settings import choose, make_settings
+from .table import make_table
+
+
+def _silent(_: str) -> None:
+    pass
+
+
+def validate(
+    models: Iterable[str] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    overrides: Iterable[str] = (),
+    *,
+    quick: bool = False,
+    seed: int = 0,
+    directory: str | Path | None = None,
+    note: Callable[[str], None] = _silent,
+) -> pd.DataFrame:
+    """Measure published models in the engine and compare.
+
+    Args:
+        models: names among settings.MODELS; default all.
+        settings: {model: {parameter: value}}; what is not given is as published.
+        overrides: the same as "model.parameter=value".
+        quick: a sixth of the work; tolerances grow with the standard errors.
+        seed: root of all draws.
+        directory: a new directory <time>-s<seed> with the files is made in it, its path stands in
+            `table.attrs["directory"]`; None: nothing is written.
+        note: called with a line of progress now and then.
+
+    Returns a DataFrame with the columns of table.COLUMNS, `ok` False where something is out of tolerance.
+    Raises ConfigError for unknown models or parameters that cannot be run.
+    """
+    chosen = choose(models)
+    resolved = make_settings(settings, overrides, quick, chosen)
+    load_config(None, [f"run.seed={seed}"])  # an impossible seed is named before anything runs
+    runs: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
+        "zero_intelligence": (zero_intelligence.run, figures.zero_intelligence),
+        "cst": (cst.run, figures.cst),
+        "large_tick": (large_tick.run, figures.large_tick),
+        "kyle": (kyle.run, figures.kyle),
+        "glosten_milgrom": (glosten_milgrom.run, figures.glosten_milgrom),
+    }
+    outcomes = {}
+    for name in chosen:
+        start = time.perf_counter()
+        outcomes[name] = runs[name][0](getattr(resolved, name), seed, note)
+        note(f"{name}: {time.perf_counter() - start:.1f} s")
+    table = make_table([row for outcome in outcomes.values() for row in outcome.rows])
+    if directory is not None:
+        path = numbered_directory(directory, f"s{seed}")
+        table.attrs["directory"] = str(path)
+        tree = resolved.model_dump(mode="json", include=set(chosen))
+        _write(path, table, {"models": chosen, "quick": quick, "seed": seed, "settings": tree})
+        for name, outcome in outcomes.items():
+            figures.save(runs[name][1](outcome), path / "figures" / f"{name}.png")
+    return table
+
+
+def _write(path: Path, table: pd.DataFrame, params: dict[str, Any]) -> None:
+    text = io.StringIO()
+    table.to_csv(text, index=False)
+    write_atomic(path / "table.csv", text.getvalue().encode())
+    write_atomic(
+        path / "params.yaml", yaml.safe_dump(params, sort_keys=False, default_flow_style=None).encode()
+    )
+    about = machine_info(load_config(None, [f"run.seed={params['seed']}"]))
+    write_atomic(path / "machine.json", json.dumps(about, indent=1).encode())
