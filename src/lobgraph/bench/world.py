@@ -69,9 +69,12 @@ def counter(env: MarketEnv, column: int) -> int:
     return int(env.state.head[:, :, column].sum())
 
 
-def play(env: MarketEnv, tape: Tape) -> None:
-    """Let a tape that is in no file stand in the place of the noise, from the next reset on; `env.reset` undoes it."""
-    params = env._params._replace(replay=1)
+def play(env: MarketEnv, tape: Tape, latest: int) -> None:
+    """Let a tape that is in no file stand in the place of the noise, from the next episode on; `env.reset` undoes it.
+
+    Episodes start at random times from 0 to `latest` ns.
+    """
+    params = env._params._replace(replay=1, replay_from=0, replay_to=latest)
     env._world = make_world(params, env._flow, tape, env.state, env.buffers)
 
 
