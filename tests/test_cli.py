@@ -48,12 +48,21 @@ def scenario(tmp_path):
 
 def test_help_names_the_commands():
     done = subprocess.run([sys.executable, "-m", "lobgraph", "--help"], capture_output=True, text=True)
-    for command in ("train", "evaluate", "bench", "data", "plot", "config", "--install-completion"):
+    for command in (
+        "train",
+        "evaluate",
+        "bench",
+        "validate",
+        "data",
+        "plot",
+        "config",
+        "--install-completion",
+    ):
         assert command in done.stdout
 
 
 @pytest.mark.parametrize(
-    "command", ["train", "evaluate", "bench", "data info", "data calibrate", "plot", "config"]
+    "command", ["train", "evaluate", "bench", "validate", "data info", "data calibrate", "plot", "config"]
 )
 def test_every_command_has_help(lobgraph, command):
     assert "Usage:" in lobgraph(*command.split(), "--help").out

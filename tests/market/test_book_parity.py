@@ -1,10 +1,11 @@
-"""The price-level book against the per-order FIFO exchange of tests/oracle, fill for fill; cases worked by hand."""
+"""The price-level book against the per-order exchanges of tests/oracle, fill for fill; FIFO cases worked by hand."""
 
 from __future__ import annotations
 
 import pytest
 from hypothesis import given, settings
 from parity import (
+    EVENTS,
     POLICIES,
     cancel,
     fills_of,
@@ -23,30 +24,39 @@ from parity import (
 
 from oracle.fifo import NOISE
 
-
-@pytest.mark.parametrize("seed", range(10))
-def test_random_streams(seed):
-    stream("fifo", seed, 20_000)
+both = pytest.mark.parametrize("matching", ["fifo", "pro_rata"])
 
 
+@both
+@pytest.mark.parametrize("seed", range(5))
+def test_random_streams(matching, seed):
+    events = stream(matching, seed, 20_000, count=True)
+    allowed = POLICIES[seed % len(POLICIES)] == "allow"
+    never = "self-trade prevented" if allowed else "self-trade"
+    assert {name for name in EVENTS if not events[name]} == {never}
+
+
+@both
 @pytest.mark.slow
-def test_long_random_streams():
+def test_long_random_streams(matching):
     """1.2 million commands without a difference, in which everything that can happen has happened often."""
-    events = long_streams("fifo")
+    events = long_streams(matching)
     assert not {name: n for name, n in events.items() if n < 500}
 
 
+@both
 @settings(max_examples=300)
-@given(streams, policies)
-def test_any_stream(commands, self_trade):
-    play(*commands, self_trade=self_trade)
+@given(commands=streams, self_trade=policies)
+def test_any_stream(matching, commands, self_trade):
+    play(*commands, matching=matching, self_trade=self_trade)
 
 
+@both
 @pytest.mark.slow
 @settings(max_examples=5_000)
-@given(streams, policies)
-def test_any_stream_at_length(commands, self_trade):
-    play(*commands, self_trade=self_trade)
+@given(commands=streams, self_trade=policies)
+def test_any_stream_at_length(matching, commands, self_trade):
+    play(*commands, matching=matching, self_trade=self_trade)
 
 
 def test_no_commands():

@@ -1,24 +1,18 @@
-"""Pro-rata matching against the per-order exchange of tests/oracle/pro_rata.py; cases worked by hand; the configuration."""
+"""Pro-rata matching: cases worked by hand, on both engines; the configuration."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
 from markets import config, steps
 from parity import (
-    EVENTS,
     POLICIES,
     fills_of,
     limit,
-    long_streams,
     make_book,
     market,
     place,
-    policies,
-    stream,
-    streams,
     take,
 )  # fmt: skip
 from parity import play as play_either
@@ -31,34 +25,6 @@ from oracle.fifo import NOISE, Exchange
 
 def play(*commands, self_trade="cancel_resting") -> Exchange:
     return play_either(*commands, matching="pro_rata", self_trade=self_trade)
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_random_streams(seed):
-    events = stream("pro_rata", seed, 20_000, count=True)
-    allowed = POLICIES[seed % len(POLICIES)] == "allow"
-    never = "self-trade prevented" if allowed else "self-trade"
-    assert {name for name in EVENTS if not events[name]} == {never}
-
-
-@pytest.mark.slow
-def test_long_random_streams():
-    """1.2 million commands without a difference, in which everything that can happen has happened often."""
-    events = long_streams("pro_rata")
-    assert not {name: n for name, n in events.items() if n < 500}
-
-
-@settings(max_examples=300)
-@given(streams, policies)
-def test_any_stream(commands, self_trade):
-    play(*commands, self_trade=self_trade)
-
-
-@pytest.mark.slow
-@settings(max_examples=5_000)
-@given(streams, policies)
-def test_any_stream_at_length(commands, self_trade):
-    play(*commands, self_trade=self_trade)
 
 
 # --- cases worked by hand ---

@@ -39,7 +39,7 @@ def zero_intelligence(o: zi_model.Outcome) -> Figure:
     with style():
         fig, axes = figure(2, 1, 5.6, 2.5, sharex=True, height_ratios=(2, 1))
         (top,), (bottom,) = axes
-        top.plot(eps, other[:, 0], color=MID, lw=1.0, label="order by order (independent)")
+        top.plot(eps, other[:, 0], "s", color=MID, mfc="none", ms=7, label="order by order (independent)")
         top.errorbar(eps, spread[:, 0], 2 * spread[:, 1], color=BLUE, label="engine", **POINT)
         paper = zi_model.PUBLISHED
         if abs(o.p_c - zi_model.PUBLISHED_PC) < 1e-9:

@@ -62,28 +62,30 @@ def validate(
         "kyle": (kyle.run, figures.kyle),
         "glosten_milgrom": (glosten_milgrom.run, figures.glosten_milgrom),
     }
+    path = None if directory is None else numbered_directory(directory, f"s{seed}")
+    if (
+        path is not None
+    ):  # before the work: a place that cannot be written to is known now, and a stopped run says its aim
+        tree = resolved.model_dump(mode="json", include=set(chosen))
+        _write_params(path, {"models": chosen, "quick": quick, "seed": seed, "settings": tree})
     outcomes = {}
     for name in chosen:
         start = time.perf_counter()
         outcomes[name] = runs[name][0](getattr(resolved, name), seed, note)
         note(f"{name}: {time.perf_counter() - start:.1f} s")
     table = make_table([row for outcome in outcomes.values() for row in outcome.rows])
-    if directory is not None:
-        path = numbered_directory(directory, f"s{seed}")
+    if path is not None:
         table.attrs["directory"] = str(path)
-        tree = resolved.model_dump(mode="json", include=set(chosen))
-        _write(path, table, {"models": chosen, "quick": quick, "seed": seed, "settings": tree})
+        text = io.StringIO()
+        table.to_csv(text, index=False)
+        write_atomic(path / "table.csv", text.getvalue().encode())
         for name, outcome in outcomes.items():
             figures.save(runs[name][1](outcome), path / "figures" / f"{name}.png")
     return table
 
 
-def _write(path: Path, table: pd.DataFrame, params: dict[str, Any]) -> None:
-    text = io.StringIO()
-    table.to_csv(text, index=False)
-    write_atomic(path / "table.csv", text.getvalue().encode())
-    write_atomic(
-        path / "params.yaml", yaml.safe_dump(params, sort_keys=False, default_flow_style=None).encode()
-    )
+def _write_params(path: Path, params: dict[str, Any]) -> None:
+    text = yaml.safe_dump(params, sort_keys=False, default_flow_style=None)
+    write_atomic(path / "params.yaml", text.encode())
     about = machine_info(load_config(None, [f"run.seed={params['seed']}"]))
     write_atomic(path / "machine.json", json.dumps(about, indent=1).encode())
