@@ -46,7 +46,11 @@ class Section(BaseModel):
     """Base of every section: frozen, unknown keys and NaN refused."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, ignored_types=(cached_property,)
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        ignored_types=(cached_property,),
+        use_attribute_docstrings=True,
     )
 
 

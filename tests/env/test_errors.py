@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import os
+import pickle
+import signal
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -116,3 +122,51 @@ def test_levels_cannot_overflow():
     assert qty.min() >= 0
     assert qty.sum(dtype=np.int64) == head[3] + head[4] == head[8] - head[9] - head[10] - head[11]
     assert head[11] > 0
+
+
+def test_what_step_returns_is_the_callers():
+    """Taking a role out of what came back leaves the environment whole."""
+    env = MarketEnv(scene(env={"episode_steps": 1}), num_envs=2, seed=0)
+    env.reset().clear()
+    for _ in range(2):
+        obs, reward, terminated, truncated, info = env.step(still_actions(env))
+        parts = (obs, reward, terminated, truncated, info["final_obs"], info["terms"], info["active"])
+        for part in parts:
+            assert list(part) == list(env.specs)
+            part.clear()
+
+
+def test_the_number_of_environments_is_fixed():
+    env = MarketEnv(scene(), num_envs=2, seed=0)
+    with pytest.raises(AttributeError):
+        env.num_envs = 200_000  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("how", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_no_copies(how):
+    env = MarketEnv(scene(), num_envs=2, seed=0)
+    env.reset()
+    with pytest.raises(TypeError, match="same cfg and seed"):
+        how(env)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_process_goes_on_with_threads_of_its_own():
+    env = MarketEnv(scene(env={"threads": 2}), num_envs=16, seed=0)
+    env.reset()
+    env.step(still_actions(env))
+    child = os.fork()
+    if child == 0:
+        env.step(still_actions(env))
+        os._exit(7)
+    for _ in range(200):
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            break
+        time.sleep(0.1)
+    else:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        pytest.fail("the child hangs")
+    assert os.waitstatus_to_exitcode(status) == 7

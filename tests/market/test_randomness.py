@@ -11,6 +11,7 @@ from markets import UNITS, config
 from lobgraph.config import Config
 from lobgraph.env.market_env import MarketEnv
 from lobgraph.market import state as ms
+from lobgraph.market.rng import below
 
 COMPARED = [ms.BID, ms.ASK, ms.LOW, ms.NOISE_BID, ms.NOISE_ASK, ms.ADDED, ms.TRADED, ms.EVENTS, ms.VOLUME]
 
@@ -106,3 +107,13 @@ def test_messages_that_do_nothing_change_nothing(latency):
     heads, lots = trajectory(cfg, 100, {"maker": np.zeros((4, 1, 1, 3), np.float32)}, num_envs=4, seed=8)
     np.testing.assert_array_equal(heads[..., COMPARED], bare[0][..., COMPARED])
     np.testing.assert_array_equal(lots, bare[1])
+
+
+@pytest.mark.parametrize("n", [1, 7, 2**31 + 5, 2**32 - 1, 2**32, 3 * 2**32 + 1, 2**47])
+def test_bits_spread_evenly_over_any_count(n):
+    """Few or many: the position of 32 bits among 2^32 becomes the position among n."""
+    bits = np.linspace(0, 2**32 - 1, 101).astype(np.uint64)
+    got = np.array([below(b, n) for b in bits])
+    assert got.min() >= 0
+    assert got.max() < n
+    np.testing.assert_allclose(got, bits.astype(float) * (n / 2**32), atol=1.0 + n / 2**16)

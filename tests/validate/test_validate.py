@@ -104,3 +104,14 @@ def test_tolerances_are_never_below_four_errors():
     printed = table.condense(made)
     assert list(printed["ok"]).count("NO") == 6
     assert "(worst of 9)" in " ".join(printed["parameters"])
+
+
+def test_rows_that_could_hardly_fail_are_called_weak():
+    rows = [
+        table.Row("m", "q", str(i), 1.0, error, 1.0, "s", 0.1) for i, error in enumerate((0.01, 0.09, 0.11))
+    ]
+    made = table.make_table([*rows, table.Row("m", "q", "off", 9.0, 0.5, 1.0, "s", 0.1)])
+    assert list(made["weak"]) == [False, False, True, True]
+    assert list(table.condense(made)["ok"]) == ["yes", "yes", "weak", "NO"]
+    assert table.summary(made).startswith("3 of 4 numbers within tolerance; 1 of them")
+    assert table.summary(made[:2]) == "2 of 2 numbers within tolerance"

@@ -90,7 +90,7 @@ def linearity(cases: Cases) -> dict[str, dict[str, Any]]:
         others = {
             e: 100.0 * (cost / costs[1024] - 1.0) for e, cost in costs.items() if 1024 in costs and e != 1024
         }
-        if others:
+        if len(others) > 1:  # a quick run's one environment alone says nothing of batches
             batches = {e: d for e, d in others.items() if e >= 256}
             found[key] = {
                 "worst_percent": max(others.values(), key=abs),

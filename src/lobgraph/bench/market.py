@@ -24,7 +24,7 @@ ENDLESS = "env.episode_steps=1000000"  # no reset while a counter runs: it would
 
 
 def flow_events(setting: Setting, effort: Effort) -> dict[str, Any]:
-    """Noise flow alone: no agents, no resets. The rate counts events that changed a book."""
+    """Noise flow alone: no agents, no resets. The rate counts events carried out (no cancel that thinning refused)."""
     setting = replace(setting, makers=0, takers=0, arbitrageurs=0)
     env, _ = settled(setting, [ENDLESS])
     total_steps = total_events = 0

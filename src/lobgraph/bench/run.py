@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from ..config import ConfigError
+from ..rl.checkpoint import write_atomic
 from .derive import add_overhead, linearity, one_environment
 from .machine import cores, load, machine
 from .plan import NAMES, START, Case, chosen, plan
@@ -62,7 +63,7 @@ def run_bench(
     about["load_after"], about["seconds"] = load(), round(time.perf_counter() - begun, 1)
     print_report(console, report)
     if path is not None:
-        path.write_text(json.dumps(report, indent=1) + "\n")
+        write_atomic(path, (json.dumps(report, indent=1) + "\n").encode())
         console.print(f"saved {path}", highlight=False, soft_wrap=True)
     return report
 
@@ -83,5 +84,8 @@ def _writable(path: Path) -> Path:
     if path.is_dir():
         raise IsADirectoryError(21, "is a directory; name the file to write", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
+    there = path.exists()
     path.open("a").close()
+    if not there:
+        path.unlink()
     return path

@@ -46,9 +46,11 @@ def synthetic_tape(messages: int, seed: int = 0) -> Tape:
             rows[i] = TAPE_LIMIT, side, px, qty
         elif u < 0.95:
             px, qty = live[side].pop(int(rng.integers(len(live[side]))))
-            qty = min(qty, depth[side].get(px, 0))
+            qty = (
+                min(qty, depth[side].get(px, 0)) or -1
+            )  # traded away meanwhile: a limit order at its price instead
             depth[side][px] = depth[side].get(px, 0) - qty
-            rows[i] = TAPE_CANCEL, side, px, qty
+            rows[i] = (TAPE_CANCEL, side, px, qty) if qty > 0 else (TAPE_LIMIT, side, px, 1)
         else:
             px = max((p * side for p, q in depth[side].items() if q > 0), default=side * (PX0 - side)) * side
             qty = min(3, depth[side].get(px, 0))

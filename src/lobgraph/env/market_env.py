@@ -88,7 +88,7 @@ class MarketEnv:
                 "name one for each of market.books, or use scripts/run_replay.py MESSAGE_FILES"
             )
         self.cfg = cfg
-        self.num_envs = _whole("num_envs", cfg.env.num_envs if num_envs is None else num_envs, 1)
+        self._num_envs = _whole("num_envs", cfg.env.num_envs if num_envs is None else num_envs, 1)
         self.seed = _whole("seed", cfg.run.seed if seed is None else seed, 0)
         self.first_env = _whole("first_env", first_env, 0)
         self.device = torch.device("cpu")
@@ -103,7 +103,7 @@ class MarketEnv:
             self._tape, self._span = load_tape_files(cfg)
         threads = max(1, min(cfg.env.threads or len(os.sched_getaffinity(0)), self.num_envs // FEW))
         self._cuts = np.linspace(0, self.num_envs, threads + 1).astype(int).tolist()
-        self._pool = ThreadPoolExecutor(threads, "market") if threads > 1 else None
+        self._pool, self._pid = None, 0
         books, agents = cfg.market.num_books, sum(s.count for s in self.specs.values())
         self.state = make_state(self.num_envs, books, cfg.market.window, agents, len(cfg.market.underlyings))
         self.buffers = make_buffers(
@@ -131,6 +131,16 @@ class MarketEnv:
         }
         self._started = False
 
+    @property
+    def num_envs(self) -> int:
+        """E."""
+        return self._num_envs
+
+    def __getstate__(self) -> dict[str, Any]:
+        raise TypeError(
+            "MarketEnv: cannot be copied or pickled (kernels hold its arrays); make another with the same cfg and seed"
+        )
+
     # --- the loop ---
 
     def reset(self, seed: int | None = None) -> dict[str, Observation]:
@@ -141,7 +151,7 @@ class MarketEnv:
         self._world = make_world(self._params, self._flow, self._tape, self.state, self.buffers)
         self._run(start_range)
         self._started = True
-        return self._obs
+        return dict(self._obs)
 
     def step(
         self, actions: Mapping[str, torch.Tensor]
@@ -160,16 +170,21 @@ class MarketEnv:
             "done": self._done,
             "active": dict(self._active),
             "terms": dict(self._terms),
-            "final_obs": self._final if ended else None,
+            "final_obs": dict(self._final) if ended else None,
             "episodes": self._episodes() if ended else None,
         }
-        return self._obs, dict(self._reward), dict(self._terminated), dict(self._truncated), info
+        return dict(self._obs), dict(self._reward), dict(self._terminated), dict(self._truncated), info
 
     def _run(self, loop: Callable[..., None], *arrays: np.ndarray) -> None:
         """Run one of the loops of drive.py over all environments, one range a thread."""
-        if self._pool is None:
+        threads = len(self._cuts) - 1
+        if threads == 1:
             loop(self._world, *arrays, 0, self.num_envs)
             return
+        if (
+            self._pool is None or self._pid != os.getpid()
+        ):  # a forked process has the object but not its threads
+            self._pool, self._pid = ThreadPoolExecutor(threads, "market"), os.getpid()
         spans = zip(self._cuts, self._cuts[1:], strict=False)
         for future in [self._pool.submit(loop, self._world, *arrays, *span) for span in spans]:
             future.result()

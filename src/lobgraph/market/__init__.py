@@ -3,20 +3,52 @@
 Compiled kernels are cached per hash of their sources: numba's own cache does not see edits in other modules.
 """
 
+import contextlib
 import hashlib
 import os
+import shutil
+import tempfile
+import time
 from pathlib import Path
 
 import numba
 from numba.core import config as numba_config
 
+KEPT_DAYS = 60  # kernels of a version that was not used for so long are removed
 
-def _cache_directory() -> Path:
+
+def _version() -> str:
     package = Path(__file__).resolve().parent.parent
     sources = sorted([*(package / "market").glob("*.py"), *(package / "env").glob("*.py")])
     digest = hashlib.sha256(b"".join(p.read_bytes() for p in sources)).hexdigest()[:16]
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return root / "lobgraph" / f"numba-{numba.__version__}-{digest}"
+    return f"numba-{numba.__version__}-{digest}"
+
+
+def _cache_directory() -> Path:
+    """A folder of this version's own that can be written to: below NUMBA_CACHE_DIR, the user's caches, or the temporary.
+
+    numba would otherwise fall back to folders beside the sources, where kernels of several versions mix.
+    """
+    temporary = Path(tempfile.gettempdir()) / f"lobgraph-{os.getuid() if hasattr(os, 'getuid') else 0}"
+    chosen = os.environ.get("NUMBA_CACHE_DIR")
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lobgraph"
+    for root in (Path(chosen) if chosen else caches, temporary):
+        path = root / _version()
+        with contextlib.suppress(OSError):
+            path.mkdir(parents=True, exist_ok=True)
+            if os.access(path, os.W_OK | os.X_OK):
+                os.utime(path)
+                _prune(root)
+                return path
+    return Path(tempfile.mkdtemp(prefix="lobgraph-"))
+
+
+def _prune(root: Path) -> None:
+    oldest = time.time() - KEPT_DAYS * 86_400
+    for path in root.glob("numba-*-*"):
+        with contextlib.suppress(OSError):
+            if path.stat().st_mtime < oldest:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def is_compiled() -> bool:
@@ -24,5 +56,4 @@ def is_compiled() -> bool:
     return any(Path(numba_config.CACHE_DIR).rglob("drive.step_range-*.nbc"))  # type: ignore[attr-defined]
 
 
-if not os.environ.get("NUMBA_CACHE_DIR"):
-    setattr(numba_config, "CACHE_DIR", str(_cache_directory()))  # noqa: B010 (defined at run time)
+setattr(numba_config, "CACHE_DIR", str(_cache_directory()))  # noqa: B010 (defined at run time)

@@ -290,7 +290,7 @@ def make_flow(cfg: Config) -> Flow:
     rates = [
         2.0 * scale[:, :1] * np.array([t.sum() for t in limits]),
         2.0 * scale[:, 1:2] * np.array([f.market_rate for f in cfg.flows]),
-        # 24 bits, so that rate times lots (below 2^29) is exact: a GPU's fused multiply-add then rounds as the CPU does
+        # 24 bits, so that rate times lots is exact up to 2^29 lots: a GPU's fused multiply-add then rounds as the CPU does
         (scale[:, 2:] * highest / cancel_mean).astype(np.float32).astype(np.float64),
     ]
     tilt = np.round(np.array([[f.tilt, f.tilt_max] for f in cfg.flows]) * 65536).astype(np.int64)

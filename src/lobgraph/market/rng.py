@@ -50,5 +50,7 @@ def draw(key, index):
 
 @inlined()
 def below(bits32, n):
-    """Map 32 random bits to 0 .. n - 1 (n < 2^31), int64."""
-    return np.int64((bits32 * U64(n)) >> U64(32))
+    """Map 32 random bits to 0 .. n - 1 (n < 2^48; from 2^32 on in steps of n / 2^16), int64."""
+    if n < 4294967296:
+        return np.int64((bits32 * U64(n)) >> U64(32))
+    return np.int64(((bits32 >> U64(16)) * U64(n)) >> U64(16))

@@ -27,7 +27,9 @@ class TrainingError(RuntimeError):
 class VectorEnv(Protocol):
     """What training needs of `lobgraph.env.market_env.MarketEnv`."""
 
-    num_envs: int
+    @property
+    def num_envs(self) -> int: ...
+
     specs: Any  # role -> RoleSpec
     adjacency: Tensor  # (N, N) float32
     pairs: Tensor  # (P, 2) int64

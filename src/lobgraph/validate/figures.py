@@ -43,7 +43,9 @@ def zero_intelligence(o: zi_model.Outcome) -> Figure:
         top.errorbar(eps, spread[:, 0], 2 * spread[:, 1], color=BLUE, label="engine", **POINT)
         paper = zi_model.PUBLISHED
         if abs(o.p_c - zi_model.PUBLISHED_PC) < 1e-9:
-            top.plot(list(paper), list(paper.values()), "x", color=RED, ms=7, label=zi_model.PAPER)
+            known = [e for e in paper if np.isclose(eps, e, rtol=1e-9).any()]
+            if known:
+                top.plot(known, [paper[e] for e in known], "x", color=RED, ms=7, label=zi_model.PAPER)
         error = 2 * np.hypot(spread[:, 1], other[:, 1]) / other[:, 0]
         bottom.axhspan(-1, 1, color="#eeeeee", lw=0)
         bottom.axhline(0.0, color=MID, lw=0.8)
@@ -75,12 +77,15 @@ def cst(o: cst_model.Outcome) -> Figure:
                     ax.errorbar(asks, o.measured[own, k, i][order], bars, color=colour, label=label, **POINT)
                     nudge = asks + 0.06 * (place - 0.5 * (len(o.bids) - 1)) + 0.02 * own
                     bottom.errorbar(nudge, off[own, k, i][order], bars, color=colour,
-                                    **SMALL)  # fmt: skip
+                                    mfc="white" if own else colour, **SMALL)  # fmt: skip
             top.set(title=f"spread {spread}", ylim=(0, 1))
             bottom.set(xlabel="orders at the best ask", xticks=asks)
         axes[0][0].set_ylabel("P(mid moves up)")
         axes[1][0].set_ylabel("P(last bid trades\nbefore the mid moves)")
-        axes[2][0].set_ylabel("engine less exact,\nboth")
+        axes[2][0].set_ylabel("engine less exact\n(open: trades)")
+        axes[2][0].text(
+            0.02, 0.03, f"grey: {cst_model.TOLERANCE:g}", transform=axes[2][0].transAxes, fontsize=7
+        )
         legend_below(fig, axes[0][0])
         return _titled(
             fig, "Cont, Stoikov, Talreja: races in the engine (points, 2 standard errors) and exact (lines)"
@@ -115,7 +120,8 @@ def kyle(o: kyle_model.Outcome) -> Figure:
         one.plot(rounds, o.path[:, 0] * 2 * o.impact, "s-", ms=4, color=RED, label="informed beta")
         one.axhline(1.0, color=MID, lw=1.0)
         one.set(xlabel="round", ylabel="relative to Kyle's", yscale="log", title="search")
-        one.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        wide = np.ptp(np.log10(o.path / o.path[-1])) > 3
+        one.yaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
         one.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         one.yaxis.set_minor_locator(NullLocator())
         one.legend()
@@ -140,7 +146,7 @@ def _profits(ax: Axes, profit: np.ndarray, gain: float) -> None:
         text = f"{mean[i]:.3f} ± {error[i]:.3f}"
         ax.annotate(text, (i, mean[i]), (0, 7), textcoords="offset points", ha="center", fontsize=8)
     ax.set(xticks=range(3), xlim=(-0.6, 2.6), ylim=(-1.4, 1.4), title="profits and Kyle's (lines)")
-    ax.set(xticklabels=["maker", "informed", "noise"], ylabel="mean profit / Kyle's informed profit")
+    ax.set(xticklabels=["maker", "informed", "noise"], ylabel="in Kyle's informed profit")
 
 
 def glosten_milgrom(o: gm_model.Outcome) -> Figure:
@@ -166,6 +172,8 @@ def glosten_milgrom(o: gm_model.Outcome) -> Figure:
         )
         left.legend()
         right.axhline(0.0, color=MID, lw=1.0)
-        right.set(ylabel="maker's mean profit (money)", title="zero profit by history of trades")
+        right.set(
+            ylabel="maker's mean profit (money)", title="zero profit by history of trades (colour: the last)"
+        )
         right.set_xticks(range(len(o.histories)), o.histories, rotation=90, fontsize=7)
         return _titled(fig, f"Glosten, Milgrom: mu = {s.mu:g}, prior = {s.prior:g}")

@@ -160,16 +160,19 @@ def run(s: GlostenMilgrom, seed: int, note: Callable[[str], None]) -> Outcome:
     bayes = np.array([belief(s, name) for name in names])
     value, value_error = (x[nodes] for x in fresh.chance())
 
-    def row(name: str, where: str, measured: float, error: float, expected: float, level: float = 0.0) -> Row:
+    def row(
+        name: str, where: str, measured: float, error: float, expected: float, level: float = 0.0,
+        tolerance: float = TOLERANCE,
+    ) -> Row:  # fmt: skip
         parameters = f"{given}{where and ', ' + where}"
         return Row(NAME, name, parameters, level + width * float(measured), width * float(error),
-                   level + width * float(expected), PAPER, TOLERANCE * width)  # fmt: skip
+                   level + width * float(expected), PAPER, tolerance * width)  # fmt: skip
 
     rows = []
     if {"B", "S"} <= set(names):
         ask, bid = names.index("B"), names.index("S")
         gap = price[ask] - price[bid], np.hypot(unsure[ask], unsure[bid]), bayes[ask] - bayes[bid]
-        rows.append(row("first spread", "", *gap))
+        rows.append(row("first spread", "", *gap, tolerance=min(TOLERANCE, 0.05 * gap[2])))
     for i, name in enumerate(names):
         if set(name) == {"B"}:
             rows.append(row(f"price of buy {len(name)} of as many", "", price[i], unsure[i], bayes[i], s.V_L))

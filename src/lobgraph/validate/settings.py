@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from ..config import ConfigError, Float, Int, NonNegative, Positive, Section, make_section
+from ..config import ConfigError, Float, Int, NonNegative, Section, make_section
 from .queues import stationary
 
 Rate = Annotated[Float, Field(ge=1e-4, le=1e4)]
@@ -27,19 +27,20 @@ MOST_ORDERS = 500_000
 class ZeroIntelligence(Section):
     """Smith, Farmer, Gillemot, Krishnamurthy 2003: unit orders; rates per second and side."""
 
-    limit_rate: Rate = 0.02  # a, per tick, on every price up to the opposite best
-    market_rate: Rate = 1.0  # m
-    cancel_rate: Rate | tuple[Rate, ...] = (
-        0.002,
-        0.01,
-        0.03,
-        0.1,
-        0.3,
-    )  # d, per order; a list: one book for each
-    reach: Annotated[Int, Field(ge=1, le=8000)] = 800  # furthest placement, ticks from the opposite best
-    precision: Annotated[Float, Field(ge=1e-4, le=0.1)] = 0.002  # relative standard error wanted
-    max_time: Positive = 30_000.0  # measured at most: mean times between market orders (1 / m) per book
+    limit_rate: Rate = 0.02
+    """a: per tick, on every price up to the opposite best."""
+    market_rate: Rate = 1.0
+    """m: market orders a side."""
+    cancel_rate: Rate | tuple[Rate, ...] = (0.002, 0.01, 0.03, 0.1, 0.3)
+    """d: per order; a list: one book for each."""
+    reach: Annotated[Int, Field(ge=1, le=8000)] = 800
+    """Furthest placement, ticks from the opposite best."""
+    precision: Annotated[Float, Field(ge=1e-4, le=0.1)] = 0.002
+    """Relative standard error wanted."""
+    max_time: Annotated[Float, Field(ge=1000, le=1e6)] = 30_000.0
+    """Measured at most: mean times between market orders (1 / m) per book."""
     envs: Annotated[Int, Field(ge=8, le=4096)] = 64
+    """Books run side by side."""
     QUICK: ClassVar[dict[str, Any]] = {"cancel_rate": [0.03, 0.3], "precision": 0.008}
 
     @property
@@ -63,20 +64,19 @@ class Cst(Section):
     """Cont, Stoikov, Talreja 2010: unit orders; rates per second and side, by distance 1, 2, ... ticks."""
 
     limit_rates: Annotated[tuple[NonNegative, ...], Field(min_length=1, max_length=500)] = CST_LIMIT
+    """Limit orders at distance 1, 2, ..."""
     market_rate: Rate = 0.94
-    cancel_rates: Annotated[tuple[NonNegative, ...], Field(min_length=1, max_length=500)] = (
-        CST_CANCEL  # per order
-    )
-    bids: Annotated[tuple[Lots, ...], Field(min_length=1)] = (
-        1,
-        2,
-        3,
-        4,
-        5,
-    )  # orders at the best bid at the start
+    """Market orders."""
+    cancel_rates: Annotated[tuple[NonNegative, ...], Field(min_length=1, max_length=500)] = CST_CANCEL
+    """Cancels per order, at distance 1, 2, ...; the last holds beyond."""
+    bids: Annotated[tuple[Lots, ...], Field(min_length=1)] = (1, 2, 3, 4, 5)
+    """Orders at the best bid at the start."""
     asks: Annotated[tuple[Lots, ...], Field(min_length=1)] = (1, 2, 3, 4, 5)
-    spreads: Annotated[tuple[Ticks, ...], Field(min_length=1)] = (1, 2, 3)  # ticks
-    races: Many = 400_000  # per pair of queues
+    """Orders at the best ask at the start."""
+    spreads: Annotated[tuple[Ticks, ...], Field(min_length=1)] = (1, 2, 3)
+    """Spreads at the start, ticks."""
+    races: Many = 400_000
+    """Races per pair of queues."""
     QUICK: ClassVar[dict[str, Any]] = {"races": 20_000, "bids": [1, 3], "spreads": [1, 2]}
 
     @property
@@ -94,12 +94,18 @@ class Cst(Section):
 class LargeTick(Section):
     """Zero intelligence with market_rate far below limit_rate: queues at fixed prices. Rates per second and side."""
 
-    limit_rate: Rate = 20.0  # a, per tick
-    market_rate: Rate = 1.0  # m
-    cancel_rate: Rate = 0.1  # d, per order
-    reach: Annotated[Int, Field(ge=2, le=32)] = 4  # furthest placement, ticks from the opposite best
-    lifetimes: Annotated[Int, Field(ge=10, le=100_000)] = 400  # mean lifetimes of an order (1 / d) simulated
+    limit_rate: Rate = 20.0
+    """a: per tick."""
+    market_rate: Rate = 1.0
+    """m: market orders a side."""
+    cancel_rate: Rate = 0.1
+    """d: per order."""
+    reach: Annotated[Int, Field(ge=2, le=32)] = 4
+    """Furthest placement, ticks from the opposite best."""
+    lifetimes: Annotated[Int, Field(ge=10, le=100_000)] = 400
+    """Mean lifetimes of an order (1 / d) simulated."""
     envs: Annotated[Int, Field(ge=8, le=4096)] = 64
+    """Books run side by side."""
     QUICK: ClassVar[dict[str, Any]] = {"lifetimes": 60}
 
     @model_validator(mode="after")
@@ -120,26 +126,40 @@ class LargeTick(Section):
 class Kyle(Section):
     """Kyle 1985, single auction. Money and shares in units of the user's choice."""
 
-    S0: Annotated[Float, Field(ge=1e-12, le=1e12)] = 1.0  # prior variance of the value, money^2
-    sigma_u: Scale = 1.0  # standard deviation of the noise traders' order, shares
-    p0: Annotated[Float, Field(ge=-1e9, le=1e9)] = 10.0  # prior mean of the value, money
-    start_impact: Scale = 3.0  # the maker's first lambda, money per share: where the search starts
-    start_intensity: Scale = 0.2  # the informed trader's first beta, shares per money
-    auctions: Many = 800_000  # measured; each round of the search takes a quarter
-    rounds: Annotated[Int, Field(ge=2, le=200)] = 60  # at most
+    S0: Annotated[Float, Field(ge=1e-12, le=1e12)] = 1.0
+    """Prior variance of the value, money^2."""
+    sigma_u: Scale = 1.0
+    """Standard deviation of the noise traders' order, shares."""
+    p0: Annotated[Float, Field(ge=-1e9, le=1e9)] = 10.0
+    """Prior mean of the value, money."""
+    start_impact: Scale = 3.0
+    """The maker's first lambda, money per share: where the search starts."""
+    start_intensity: Scale = 0.2
+    """The informed trader's first beta, shares per money."""
+    auctions: Many = 800_000
+    """Auctions measured; each round of the search takes a quarter."""
+    rounds: Annotated[Int, Field(ge=2, le=200)] = 60
+    """Rounds of the search, at most."""
     QUICK: ClassVar[dict[str, Any]] = {"auctions": 100_000}
 
 
 class GlostenMilgrom(Section):
     """Glosten, Milgrom 1985, two values: one lot a trader."""
 
-    mu: Annotated[Float, Field(gt=0, lt=1)] = 0.3  # share of informed traders
-    V_L: Annotated[Float, Field(ge=-1e9, le=1e9)] = 0.0  # money
+    mu: Annotated[Float, Field(gt=0, lt=1)] = 0.3
+    """Share of informed traders."""
+    V_L: Annotated[Float, Field(ge=-1e9, le=1e9)] = 0.0
+    """Low value, money."""
     V_H: Annotated[Float, Field(ge=-1e9, le=1e9)] = 1.0
-    prior: Annotated[Float, Field(gt=0, lt=1)] = 0.5  # probability of V_H
-    trades: Annotated[Int, Field(ge=1, le=6)] = 4  # traders in a row
-    episodes: Many = 1_600_000  # measured; as many again are learned from
-    rounds: Annotated[Int, Field(ge=1, le=100)] = 4  # in which the maker learns its quotes
+    """High value, money."""
+    prior: Annotated[Float, Field(gt=0, lt=1)] = 0.5
+    """Probability of V_H."""
+    trades: Annotated[Int, Field(ge=1, le=6)] = 4
+    """Traders in a row, each sees the trades before."""
+    episodes: Annotated[Int, Field(ge=1000, le=100_000_000)] = 1_600_000
+    """Episodes measured; as many again are learned from."""
+    rounds: Annotated[Int, Field(ge=1, le=100)] = 4
+    """Rounds in which the maker learns its quotes."""
     QUICK: ClassVar[dict[str, Any]] = {"episodes": 160_000}
 
     @model_validator(mode="after")
@@ -160,6 +180,19 @@ class Settings(Section):
 
 
 MODELS = tuple(Settings.model_fields)
+
+
+def describe(models: Iterable[str] | None = None) -> str:
+    """The parameters of the models as text: name, default, meaning."""
+    lines = []
+    for name in choose(models):
+        section = Settings.model_fields[name].default
+        lines += ["", f"{name}: {(type(section).__doc__ or '').strip()}"]
+        for key, field in type(section).model_fields.items():
+            value = field.default
+            shown = str(list(value) if isinstance(value, tuple) else value).replace(" ", "")
+            lines.append(f"  {name}.{key}={shown}".ljust(58) + f" {field.description}")
+    return "\n".join(lines[1:])
 
 
 def choose(models: Iterable[str] | None) -> list[str]:

@@ -9,7 +9,10 @@ import numpy as np
 import pandas as pd
 
 SIGMAS = 4.0  # a tolerance is never below so many standard errors: 6 honest rows in 100,000 fall outside
-COLUMNS = ["model", "quantity", "parameters", "measured", "error", "expected", "source", "difference", "tolerance", "ok"]  # fmt: skip
+WEAK = 4.0  # a row whose tolerance had to grow by more than this says little
+COLUMNS = [
+    "model", "quantity", "parameters", "measured", "error", "expected", "source", "difference", "tolerance", "ok", "weak",
+]  # fmt: skip
 FEW = 6  # rows of a kind that are printed one by one
 
 
@@ -28,10 +31,15 @@ class Row:
 
 
 def make_table(rows: Sequence[Row]) -> pd.DataFrame:
-    """DataFrame with COLUMNS: difference = measured - expected, ok where it is within the tolerance (never if NaN)."""
+    """DataFrame with COLUMNS: difference = measured - expected, ok where it is within the tolerance (never if NaN).
+
+    weak: too few samples for the tolerance that the model states; it was widened more than WEAK times.
+    """
     table = pd.DataFrame([vars(row) for row in rows])
     table["difference"] = table["measured"] - table["expected"]
-    table["tolerance"] = table["tolerance"].clip(lower=SIGMAS * table["error"])
+    stated = table["tolerance"]
+    table["tolerance"] = stated.clip(lower=SIGMAS * table["error"])
+    table["weak"] = table["tolerance"] > WEAK * stated
     table["ok"] = table["difference"].abs() <= table["tolerance"]
     return table.reindex(columns=COLUMNS)
 
@@ -49,8 +57,19 @@ def condense(table: pd.DataFrame) -> pd.DataFrame:
             keep += sorted({worst, *rows[~ok[rows]].tolist()})
         else:
             keep += rows.tolist()
-    short = table.assign(parameters=parameters, ok=np.where(ok, "yes", "NO")).iloc[sorted(keep)]
-    return short.rename(columns={"error": "+-"})
+    verdict = np.where(ok, np.where(table["weak"], "weak", "yes"), "NO")
+    short = table.assign(parameters=parameters, ok=verdict).iloc[sorted(keep)]
+    return short.drop(columns="weak").rename(columns={"error": "std. error"})
+
+
+def summary(table: pd.DataFrame) -> str:
+    """A line: how many rows are within tolerance, and how many of them could hardly have failed."""
+    ok, thin = (table[name].to_numpy(dtype=bool) for name in ("ok", "weak"))
+    weak = int((ok & thin).sum())
+    more = (
+        f"; {weak} of them are weak: too few samples for the stated tolerance, simulate more" if weak else ""
+    )
+    return f"{int(ok.sum())} of {len(table)} numbers within tolerance{more}"
 
 
 def misses(table: pd.DataFrame) -> list[str]:
@@ -58,7 +77,7 @@ def misses(table: pd.DataFrame) -> list[str]:
     return [
         f"{model}: {quantity}, {parameters}: {measured:.6g} is {difference:+.3g} off {expected:.6g} ({source}), "
         f"more than {tolerance:.3g}"
-        for model, quantity, parameters, measured, _, expected, source, difference, tolerance, ok in table[
+        for model, quantity, parameters, measured, _, expected, source, difference, tolerance, ok, _ in table[
             COLUMNS
         ].itertuples(index=False)
         if not ok
