@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 from numba.core.runtime import _nrt_python, rtsys
 from scenes import random_actions, scene
 
+import lobgraph
 from lobgraph.config import load_config
 from lobgraph.env.market_env import MarketEnv
 
@@ -43,13 +45,15 @@ def test_steps_keep_nothing_in_python():
     env = MarketEnv(scene(env={"episode_steps": 10_000}), num_envs=16, seed=0)
     env.reset()
     actions = random_actions(env, np.random.default_rng(0))
-    tracemalloc.start()
+    ours = [tracemalloc.Filter(True, f"{Path(lobgraph.__file__).parent}/*")]
+    tracemalloc.start(5)
     held = []
     for _ in range(3):
         for _ in range(1000):
             env.step(actions)
         gc.collect()
-        held.append(tracemalloc.get_traced_memory()[0])
+        snapshot = tracemalloc.take_snapshot().filter_traces(ours)
+        held.append(sum(trace.size for trace in snapshot.traces))
     tracemalloc.stop()
     assert held[2] - held[1] < 1000 * 8, f"{held[2] - held[1]} bytes kept by 1000 steps"
 

@@ -181,9 +181,7 @@ class MarketEnv:
         if threads == 1:
             loop(self._world, *arrays, 0, self.num_envs)
             return
-        if (
-            self._pool is None or self._pid != os.getpid()
-        ):  # a forked process has the object but not its threads
+        if self._pool is None or self._pid != os.getpid():  # a fork has the pool but not its threads
             self._pool, self._pid = ThreadPoolExecutor(threads, "market"), os.getpid()
         spans = zip(self._cuts, self._cuts[1:], strict=False)
         for future in [self._pool.submit(loop, self._world, *arrays, *span) for span in spans]:
