@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .config import Config, ConfigError, load_config
     from .env.market_env import MarketEnv
-    from .rl.evaluate import evaluate
+    from .evaluation.evaluate import evaluate
     from .rl.train import train
 
 __version__ = "0.1.0"
@@ -18,7 +18,7 @@ _HOMES = {
     "ConfigError": ".config",
     "load_config": ".config",
     "MarketEnv": ".env.market_env",
-    "evaluate": ".rl.evaluate",
+    "evaluate": ".evaluation.evaluate",
     "train": ".rl.train",
 }
 

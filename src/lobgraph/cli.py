@@ -1,8 +1,8 @@
 """The command `lobgraph`: train, evaluate, bench, validate, data, plot, config.
 
 Each command imports what it needs when it runs, so that --help answers at once. Exit codes: 0 done, 2 the user's
-error (one red line on stderr), 130 interrupted, 1 `validate` found
-something out of tolerance, or anything else, with its traceback.
+error (one red line on stderr), 130 interrupted, 1 `validate` found something out of tolerance, or anything else, with
+its traceback.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ def evaluate(
         raise FileNotFoundError(f"{csv}: no such directory {csv.parent}")
     say(f"policies of {found}, acting by their mean action")
 
-    from .rl.evaluate import evaluate as play
-    from .rl.evaluate import summary
+    from .evaluation.evaluate import evaluate as play
+    from .evaluation.evaluate import summary
 
     table = play(cfg, agents=dict.fromkeys(cfg.counts, str(found)), episodes=episodes, seed=seed)
     show(summary(table), f"{episodes} episodes of {cfg.name}, seed {seed}: means with 95 % intervals")

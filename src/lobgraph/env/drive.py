@@ -89,8 +89,9 @@ def step_env(p, f, tape, state, out, maker, taker, arb, env):
     if done:
         observe_env(p, state, out.final_nodes, out.final_edges, out.final_vector, env)
         close_episode(p, state, out, env)
-        state.clock[env, EPISODE] += 1
-        reset_env(p, f, tape, state, env)
+        if p.autoreset:
+            state.clock[env, EPISODE] += 1
+            reset_env(p, f, tape, state, env)
     observe_env(p, state, out.nodes, out.edges, out.vector, env)
     mark_mid(state, env)
 

@@ -70,6 +70,8 @@ class MarketEnv:
         seed: root of all draws; default cfg.run.seed.
         device: "cpu".
         first_env: number of the first environment: a batch is a slice of one unbounded family of environments.
+        autoreset: False leaves an environment whose episode has ended as it is, to be looked at; the market goes on
+            if it is stepped again, its agents unless they were terminated too, and `done` stays true.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class MarketEnv:
         seed: int | None = None,
         device: str = "cpu",
         first_env: int = 0,
+        autoreset: bool = True,
     ) -> None:
         if device != "cpu":
             raise ConfigError(f"device: only 'cpu' is supported, got {device!r}")
@@ -91,6 +94,7 @@ class MarketEnv:
         self._num_envs = _whole("num_envs", cfg.env.num_envs if num_envs is None else num_envs, 1)
         self.seed = _whole("seed", cfg.run.seed if seed is None else seed, 0)
         self.first_env = _whole("first_env", first_env, 0)
+        self.autoreset = autoreset
         self.device = torch.device("cpu")
         self.specs: dict[str, RoleSpec] = role_specs(cfg)
         self.pairs = torch.from_numpy(cfg.pairs)  # (P, 2) int64
@@ -147,7 +151,7 @@ class MarketEnv:
         """Start episode 0 of every environment; the same seed gives the same episodes. Returns the observations."""
         if seed is not None:
             self.seed = _whole("seed", seed, 0)
-        self._params = make_params(self.cfg, self.seed, self.first_env, self._span)
+        self._params = make_params(self.cfg, self.seed, self.first_env, self._span, self.autoreset)
         self._world = make_world(self._params, self._flow, self._tape, self.state, self.buffers)
         self._run(start_range)
         self._started = True

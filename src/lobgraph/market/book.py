@@ -16,6 +16,7 @@ from .jit import inlined, kernel
 from .ledger import aggressive_fill, passive_fill
 from .state import (
     ADDED,
+    ARRIVED,
     ASK,
     BID,
     CANCEL_INCOMING,
@@ -218,7 +219,7 @@ def fill_queue(b, side, px, lots):
             b.ahead[s] = np.int32(max(ahead - front, 0))
             if take > 0:
                 b.rest[s] -= np.int32(take)
-                passive_fill(b.account, s >> 1, side, np.int64(px), take)
+                passive_fill(b.account, s >> 1, side, np.int64(px), take, b.head[ARRIVED])
                 filled += take
     return filled
 
@@ -267,6 +268,7 @@ def sweep(b, side, limit, lots, agent, prevent):
     best = BID + k
     left = lots
     filled = 0
+    h[ARRIVED] = h[BID] + h[ASK]
     while left > 0 and side_lots(b, other) > 0:
         px = h[best]
         if (px - limit) * side > 0:
@@ -288,11 +290,11 @@ def sweep(b, side, limit, lots, agent, prevent):
         left -= take
         filled += take
         if agent >= 0:
-            aggressive_fill(b.account, agent, side, px, take)
+            aggressive_fill(b.account, agent, side, px, take, h[ARRIVED])
         elif own > 0:
-            aggressive_fill(b.account, b.account.shape[0] - 1, side, px, own)
+            aggressive_fill(b.account, b.account.shape[0] - 1, side, px, own, h[ARRIVED])
         if agent >= 0 and take > own:
-            passive_fill(b.account, b.account.shape[0] - 1, other, px, take - own)
+            passive_fill(b.account, b.account.shape[0] - 1, other, px, take - own, h[ARRIVED])
         if b.qty[slot] == 0:
             settle(b, other)
     return filled, left

@@ -1,4 +1,4 @@
-"""Fills -> cash, inventory, notional. Integers, so that lots and cash balance exactly over agents and noise traders."""
+"""Fills -> cash, inventory, notional, edge. Integers, so that lots and cash balance exactly over agents and noise traders."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from .state import (
     AGGRESSIVE_NOTIONAL,
     BID,
     CASH,
+    EDGE,
     INVENTORY,
     NOISE_BID,
     ORDER_PX,
@@ -21,8 +22,12 @@ from .state import (
 
 
 @kernel()
-def passive_fill(account, agent, side, px, qty):
-    """Book a fill of a resting order: side +1 bought, -1 sold. `account` (G + 1, ACCOUNT) is modified in place."""
+def passive_fill(account, agent, side, px, qty, mid2):
+    """Book a fill of a resting order: side +1 bought, -1 sold; `mid2` twice the mid when the incoming order arrived.
+
+    `account` (G + 1, ACCOUNT) is modified in place.
+    """
+    account[agent, EDGE] += side * qty * (mid2 - 2 * px)
     account[agent, INVENTORY] += side * qty
     account[agent, CASH] -= side * qty * px
     account[agent, PASSIVE_NOTIONAL] += qty * px
@@ -30,8 +35,9 @@ def passive_fill(account, agent, side, px, qty):
 
 
 @kernel()
-def aggressive_fill(account, agent, side, px, qty):
-    """Book a fill of an incoming order: side +1 bought, -1 sold. `account` (G + 1, ACCOUNT) is modified in place."""
+def aggressive_fill(account, agent, side, px, qty, mid2):
+    """Book a fill of an incoming order, see `passive_fill`."""
+    account[agent, EDGE] += side * qty * (mid2 - 2 * px)
     account[agent, INVENTORY] += side * qty
     account[agent, CASH] -= side * qty * px
     account[agent, AGGRESSIVE_NOTIONAL] += qty * px

@@ -71,7 +71,9 @@ def edge_weights(cfg: Config) -> np.ndarray:
     return (w * (1.0 - np.eye(len(under)))).astype(np.float32)
 
 
-def make_params(cfg: Config, seed: int, first_env: int = 0, replay_span: tuple[int, int] = (0, 0)) -> Params:
+def make_params(
+    cfg: Config, seed: int, first_env: int = 0, replay_span: tuple[int, int] = (0, 0), autoreset: bool = True
+) -> Params:
     """All constants of a run. `replay_span`: earliest and latest start of an episode in ns, for replayed markets."""
     m, fd, dt = cfg.market, cfg.fundamentals, cfg.market.dt
     under, books = m.underlying_index, m.num_books
@@ -138,6 +140,7 @@ def make_params(cfg: Config, seed: int, first_env: int = 0, replay_span: tuple[i
         self_trade=SELF_TRADES[m.self_trade],
         episode_steps=cfg.env.episode_steps,
         stagger=int(cfg.env.stagger),
+        autoreset=int(autoreset),
         revert=round((1.0 - np.exp(-fd.mean_reversion * dt)) * ONE),
         jump_chance=round((1.0 - np.exp(-fd.jump_rate * dt)) * 2.0**32),
         jump_size=round(fd.jump_size * ONE),

@@ -59,7 +59,10 @@ VOLUME = 16  # lots traded in this step
 SIGNED = 17  # bought less sold by aggressors in this step, lots
 UNFILLED = 18  # lots of market orders that found no counterpart (but perhaps their own agent's)
 MATCHING = 19  # FIFO or PRO_RATA; kept when a book is made anew
-HEAD = 20
+ARRIVED = (
+    20  # best bid + best ask when the last incoming order arrived: twice the mid its fills are measured from
+)
+HEAD = 21
 FIFO, PRO_RATA = 0, 1  # queue discipline at a level
 ALLOW, CANCEL_RESTING, CANCEL_INCOMING, CANCEL_BOTH, DECREMENT = 0, 1, 2, 3, 4  # self-trade policy
 
@@ -73,7 +76,10 @@ PASSIVE_SOLD = 5
 AGGRESSIVE_BOUGHT = 6
 AGGRESSIVE_SOLD = 7
 CUT = 8  # lots of orders cut by the inventory limit, this episode
-ACCOUNT = 9
+EDGE = (
+    9  # half tick-lots, this episode: what its fills were better than the mid at the incoming order's arrival
+)
+ACCOUNT = 10
 
 # --- clock of an environment: int64 columns of State.clock ---
 EPISODE = 0
@@ -208,6 +214,9 @@ class Params(NamedTuple):
     self_trade: int  # ALLOW ... DECREMENT: what becomes of an agent's order that meets its own resting one
     episode_steps: int
     stagger: int
+    autoreset: (
+        int  # 1: an environment whose episode ends starts the next in the same step; 0: it goes on as it is
+    )
     revert: int  # fundamentals' pull per step towards the origin, 1/65536
     jump_chance: int  # per step, 1/2^32
     jump_size: int  # 1/65536 tick

@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 import torch
 
+from lobgraph.agents.strategy import StrategyError
 from lobgraph.config import Config, load_config
 from lobgraph.env.market_env import MarketEnv
+from lobgraph.evaluation.evaluate import evaluate, summary
 from lobgraph.models.policy import PolicyError, make_policies
 from lobgraph.rl.checkpoint import save_policies
-from lobgraph.rl.evaluate import evaluate, summary
 from lobgraph.rl.train import train
 
 
@@ -74,10 +75,14 @@ def test_errors(tmp_path: Path) -> None:
         evaluate(cfg, {"taker": None})
     with pytest.raises(ValueError, match="episodes: must be at least 1"):
         evaluate(cfg, episodes=0)
-    with pytest.raises(ValueError, match="expected a path, policies, a function or None, got int"):
+    with pytest.raises(
+        ValueError, match="expected a path, a strategy, policies, a function or None, got int"
+    ):
         evaluate(cfg, {"maker": 3}, episodes=1)  # type: ignore[dict-item]
     with pytest.raises(PolicyError, match="no such policy file"):
         evaluate(cfg, {"maker": tmp_path / "x"}, episodes=1)
+    with pytest.raises(StrategyError, match="no such run or policy file, and no strategy 'artifacts/x'"):
+        evaluate(cfg, {"maker": "artifacts/x"}, episodes=1)
     other = market("env.show_regime=false")
     policies = make_policies(MarketEnv(other), other)
     with pytest.raises(

@@ -1,0 +1,1 @@
+"""Policies and strategies against the same market: played, measured, compared."""

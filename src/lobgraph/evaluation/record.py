@@ -1,0 +1,206 @@
+"""Episodes written down step by step: what the market and every agent looked like after each decision.
+
+In: an environment that does not reset itself, and who acts. Out: a `Series` of arrays over steps and episodes, from which
+every measure and every figure of an evaluation is computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from ..config import Config
+from ..env.actions import RoleSpec
+from ..market.state import (
+    AGGRESSIVE_BOUGHT,
+    ASK,
+    BEFORE,
+    BID,
+    CASH,
+    EDGE,
+    INITIAL_PX,
+    INVENTORY,
+    NOW,
+    ORDER_PX,
+    ORDER_REST,
+    PASSIVE_BOUGHT,
+    REGIME,
+    SIGNED,
+    UNDERLYING,
+    VOLUME,
+)
+from .actors import Act, Actor, actor
+
+if TYPE_CHECKING:
+    from ..env.market_env import MarketEnv
+
+BATCH = 256  # environments stepped at once
+MEMORY = 1 << 29  # bytes that the arrays of one Series may take
+
+
+@dataclass(frozen=True)
+class Series:
+    """B episodes of T steps with A books and G agents of all roles.
+
+    Arrays over T + 1 hold the state at the start (row 0) and after each step; arrays over T what happened in the step.
+    An agent that was terminated stays as it was left: `active` says which steps are its own.
+    """
+
+    cfg: Config
+    specs: Mapping[str, RoleSpec]  # role -> spec; spec.agents are its columns among the G
+    episode: np.ndarray  # (B,) int64 number of each episode: equal numbers met equal noise
+    # the market
+    best_bid: np.ndarray  # (T + 1, B, A) int64 ticks
+    best_ask: np.ndarray  # (T + 1, B, A) int64 ticks
+    bid_qty: np.ndarray  # (T + 1, B, A, L) int32 lots at the L ticks from the best bid downwards
+    ask_qty: np.ndarray  # (T + 1, B, A, L) int32 lots at the L ticks from the best ask upwards
+    fundamental: np.ndarray  # (T + 1, B, A) float64 ticks; NaN in replayed markets
+    regime: np.ndarray  # (T + 1, B) int64 index into cfg.regimes.names
+    volume: np.ndarray  # (T, B, A) int64 lots traded
+    signed: np.ndarray  # (T, B, A) int64 lots bought less sold by incoming orders
+    # the agents
+    inventory: np.ndarray  # (T + 1, B, G, A) int64 lots
+    cash: np.ndarray  # (T + 1, B, G, A) int64 tick-lots, before fees
+    equity: np.ndarray  # (T + 1, B, G) float64 tick-lots, marked to market, after fees
+    fees: np.ndarray  # (T + 1, B, G) float64 tick-lots paid less rebates since the start
+    edge: (
+        np.ndarray
+    )  # (T + 1, B, G, A) float64 tick-lots by which fills since the start were better than the mid then
+    passive: np.ndarray  # (T, B, G, A, 2) int64 lots [bought, sold] by resting orders
+    aggressive: np.ndarray  # (T, B, G, A, 2) int64 lots [bought, sold] by incoming orders
+    quote_px: np.ndarray  # (T + 1, B, G, A, 2) int32 ticks of the resting bid and ask
+    quote_qty: np.ndarray  # (T + 1, B, G, A, 2) int32 lots of it; 0: none
+    terms: np.ndarray  # (T, B, G, 4) float32 reward terms, see spec.reward_terms
+    active: np.ndarray  # (T, B, G) bool: it could act in this step
+    target: np.ndarray  # (B, G, A) int64 signed lots to trade in the episode
+
+    @property
+    def mid(self) -> np.ndarray:
+        """(T + 1, B, A) float64 ticks."""
+        return 0.5 * (self.best_bid + self.best_ask)
+
+    @property
+    def time(self) -> np.ndarray:
+        """(T + 1,) float64 seconds since the episode's start."""
+        return self.cfg.market.dt * np.arange(len(self.best_bid))
+
+    @property
+    def remaining(self) -> np.ndarray:
+        """(T + 1, B, G, A) int64 signed lots of the target still to trade."""
+        left = self.target - self.inventory
+        return np.where(
+            self.target > 0, np.maximum(left, 0), np.where(self.target < 0, np.minimum(left, 0), 0)
+        )
+
+
+def play(
+    cfg: Config,
+    agents: Mapping[str, Actor] | None = None,
+    episodes: int = 100,
+    seed: int = 1,
+    deterministic: bool = True,
+    batch: int = BATCH,
+    progress: Callable[[int], None] | None = None,
+) -> Iterator[Series]:
+    """Play `episodes` episodes, batch by batch; roles of `cfg` that `agents` does not name do nothing.
+
+    Episode i is the first episode of environment i: with one seed, the same noise whoever acts. `progress` is called with
+    the number of episodes that are done. Raises ValueError for an unknown role, PolicyError, StrategyError.
+    """
+    from ..env.market_env import MarketEnv
+
+    if episodes < 1:
+        raise ValueError(f"episodes: must be at least 1, got {episodes}")
+    agents = dict(agents or {})
+    if unknown := sorted(set(agents) - set(cfg.counts)):
+        raise ValueError(f"agents: the market has no {unknown[0]!r}; its roles are {sorted(cfg.counts)}")
+    if cfg.env.stagger:  # would cut the first episodes short
+        cfg = cfg.model_copy(update={"env": cfg.env.model_copy(update={"stagger": False})})
+    generator = torch.Generator().manual_seed(seed)
+    most = max(1, min(batch, MEMORY // _bytes_an_episode(cfg)))
+    for first in range(0, episodes, most):
+        count = min(most, episodes - first)
+        env = MarketEnv(cfg, num_envs=count, seed=seed, first_env=first, autoreset=False)
+        acts = {role: actor(agents.get(role), role, env, deterministic, generator) for role in env.specs}
+        yield record(env, acts)
+        if progress is not None:
+            progress(first + count)
+
+
+def record(env: MarketEnv, acts: Mapping[str, Act]) -> Series:
+    """Reset an environment made with `autoreset=False` and write down one episode of each of its markets."""
+    if env.autoreset:
+        raise ValueError(
+            "record: needs MarketEnv(..., autoreset=False), or the end of an episode is not seen"
+        )
+    obs = env.reset()
+    steps = env.cfg.env.episode_steps
+    start = _state(env)
+    arrays = {k: np.empty((steps + 1, *v.shape), v.dtype) for k, v in start.items()}
+    for k, v in start.items():
+        arrays[k][0] = v
+    within: dict[str, np.ndarray] = {}
+    target = env.state.target.copy()
+    for t in range(steps):
+        obs, _, _, _, _ = env.step({role: act(obs) for role, act in acts.items()})
+        for k, v in _state(env).items():
+            arrays[k][t + 1] = v
+        for k, v in _step(env).items():
+            if t == 0:
+                within[k] = np.empty((steps, *v.shape), v.dtype)
+            within[k][t] = v
+    episode = env.first_env + np.arange(env.num_envs)
+    return Series(cfg=env.cfg, specs=env.specs, episode=episode, target=target, **arrays, **within)
+
+
+def _state(env: MarketEnv) -> dict[str, np.ndarray]:
+    """What stands after a step; views and new arrays, to be copied."""
+    s, p = env.state, env._params
+    envs, books, w = s.qty.shape
+    bid, ask = s.head[:, :, BID], s.head[:, :, ASK]
+    rows = np.arange(envs)[:, None, None], np.arange(books)[:, None]
+    level = np.arange(env.cfg.market.depth_levels)
+    account = s.account[:, :, :-1].transpose(0, 2, 1, 3)  # (E, G, A, columns) without the noise traders'
+    under = p.book[:, UNDERLYING]
+    shift = p.book[:, INITIAL_PX] * 65536 - p.origin[under]
+    value = (s.fundamental[:, under] + s.deviation + shift) / 65536.0
+    orders = s.order.reshape(envs, books, 4, -1, 2).transpose(0, 3, 1, 4, 2)  # (E, G, A, side, row)
+    return {
+        "best_bid": bid,
+        "best_ask": ask,
+        "bid_qty": s.qty[(*rows, (bid[..., None] - level) & (w - 1))],
+        "ask_qty": s.qty[(*rows, (ask[..., None] + level) & (w - 1))],
+        "fundamental": np.full_like(value, np.nan) if p.replay else value,
+        "regime": s.clock[:, REGIME],
+        "inventory": account[..., INVENTORY],
+        "cash": account[..., CASH],
+        "equity": 0.5 * s.equity[..., NOW] - s.money[..., NOW],
+        "fees": s.money[..., NOW],
+        "edge": 0.5 * account[..., EDGE],
+        "quote_px": orders[..., ORDER_PX],
+        "quote_qty": orders[..., ORDER_REST],
+    }
+
+
+def _step(env: MarketEnv) -> dict[str, np.ndarray]:
+    """What happened in the step just made."""
+    s = env.state
+    account = s.account[:, :, :-1].transpose(0, 2, 1, 3)
+    return {
+        "volume": s.head[:, :, VOLUME],
+        "signed": s.head[:, :, SIGNED],
+        "passive": account[..., PASSIVE_BOUGHT : PASSIVE_BOUGHT + 2],
+        "aggressive": account[..., AGGRESSIVE_BOUGHT : AGGRESSIVE_BOUGHT + 2],
+        "terms": env.buffers.terms,
+        "active": s.active[..., BEFORE] != 0,
+    }
+
+
+def _bytes_an_episode(cfg: Config) -> int:
+    books, agents = cfg.market.num_books, sum(cfg.counts.values())
+    market = books * (5 * 8 + 8 * cfg.market.depth_levels) + 8
+    return cfg.env.episode_steps * (market + agents * (books * (3 * 8 + 4 * 8 + 4 * 4) + 40))
