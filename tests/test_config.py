@@ -238,6 +238,7 @@ BAD = {
     "arbitrage in one book": ({"agents": {"arbitrageur": {"count": 1}}}, "agents.arbitrageur", "two books"),
     "no pairs": (two(agents={"arbitrageur": {"count": 1, "pairs": []}}), "agents.arbitrageur", ""),
     "book of a target": (two(agents={"taker": {"target_books": ["C"]}}), "agents.taker.target_books", "'C'"),
+    "books of no target": (two(agents={"taker": {"target": 0, "target_books": ["A"]}}), "agents.taker.target_books", "is 0"),
     "target beyond the sizes": ({"agents": {"taker": {"count": 1, "target": 500, "max_size": 1}}}, "agents.taker.target", "200"),
     "target beyond the inventory limit": ({"agents": {"taker": {"count": 1, "target": 300}}}, "agents.taker.target", "max_inventory"),
     "latency": ({"market": {"dt": 0.5}, "agents": {"maker": {"latency": 0.5}}}, "agents.maker.latency", "0.5"),

@@ -315,7 +315,9 @@ class TakerConfig(Section):
     latency: NonNegative = 0.0
     max_size: Annotated[Int, Field(ge=1, le=1_000_000)] = 10  # lots per step and book
     threshold: Annotated[Float, Field(ge=0, lt=1)] = 0.2  # |direction| below it means wait
-    target: Annotated[Int, Field(ge=0, le=1 << 30)] = 100  # lots to trade per target book and episode
+    target: Annotated[Int, Field(ge=0, le=1 << 30)] = (
+        100  # lots to trade per target book and episode; 0: none, it trades both ways as it likes
+    )
     stop_at_target: bool = True  # orders are cut so that inventory stays between 0 and the target
     target_side: Literal["buy", "sell", "random"] = "random"
     target_books: list[str] | None = None  # None: every book
@@ -527,6 +529,10 @@ def _check_agents(cfg: Config) -> None:
     taker = agents.taker
     if unknown := sorted(set(taker.target_books or []) - set(books)):
         raise ValueError(f"agents.taker.target_books: unknown book {unknown[0]!r}; books are {books}")
+    if taker.target == 0 and taker.target_books is not None:
+        raise ValueError(
+            "agents.taker.target_books: says where a target is to be traded, but agents.taker.target is 0"
+        )
     reach = taker.max_size * cfg.env.episode_steps
     if taker.count and taker.target > min(reach, taker.risk.max_inventory):
         raise ValueError(

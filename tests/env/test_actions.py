@@ -84,6 +84,19 @@ def test_takers_stop_at_their_target_and_do_not_turn():
         assert env.snapshot()["inventory"][0].tolist() == [held] * 3
 
 
+def test_takers_without_a_target_trade_both_ways():
+    taker = {"count": 1, "max_size": 8, "target": 0}
+    env = MarketEnv(scene(agents={"taker": taker}, flow={**STILL, "initial_depth": 100}), num_envs=1, seed=0)
+    obs = env.reset()
+    for signal, size, order, held in ((-1, 5, -5, -5), (1, 8, 8, 3), (0, 8, 0, 3)):
+        obs, _, _, _, info = env.step({"taker": torch.tensor([signal, size]).float().expand(1, 1, 3, 2)})
+        assert signed_orders(env)[0, 0].tolist() == [order] * 3
+        assert env.snapshot()["inventory"][0].tolist() == [held] * 3
+        assert env.snapshot()["remaining"][0].tolist() == [0] * 3
+        assert float(info["terms"]["taker"][0, 0, 3]) == 0.0
+    assert obs["taker"].nodes[..., -1].eq(0).all()
+
+
 def arbitrageur(pairs, **changes) -> MarketEnv:
     section = {"count": 1, "max_size": 6, "threshold": 0.2, "pairs": pairs, **changes}
     env = MarketEnv(

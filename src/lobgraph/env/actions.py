@@ -1,7 +1,8 @@
 """Role actions -> messages to the books. Physical units in, integer prices and lots out.
 
 A maker quotes each node: bid offset and ask offset from the mid (in units of `quote_spread` ticks), size (lots).
-A taker trades each node: direction (buy > threshold, sell < -threshold, else wait), size (lots).
+A taker trades each node that it has a target in (all, where the target is 0): direction (buy > threshold, sell <
+-threshold, else wait), size (lots).
 An arbitrageur trades each pair (i, j): direction (> threshold: buy i, sell j; < -threshold: the reverse), close
 (> threshold: instead, reduce what it holds in both legs), size (lots per leg). Its pairs' orders in one book are netted.
 Prices are computed in 1/65536 tick, so that CPU and GPU agree.
@@ -27,6 +28,7 @@ from ..market.state import (
     BID,
     BID_PX,
     BID_QTY,
+    FREE,
     INVENTORY,
     MAKER,
     MARKET_QTY,
@@ -128,7 +130,7 @@ def decode(p, state, maker, taker, arb, env):
             if role == MAKER:
                 _quote(p, state.head[env, a], maker[env, k, a], message, g)
             elif role == TAKER:
-                if p.target[g, a] > 0:
+                if p.target[g, a] > 0 or p.agent[g, FREE]:
                     _order(message, _towards_target(p, state, taker[env, k, a], env, a, g))
             elif role == ARBITRAGEUR:
                 _order(message, _net_legs(p, state, arb[env, k], env, a, g))
@@ -171,7 +173,7 @@ def _order(message, signed):
 def _towards_target(p, state, action, env, a, g):
     """Signed lots of a taker's order, cut so that its inventory stays between 0 and the target (stop_at_target)."""
     lots = _sign(action[0], p.agent_float[g, THRESHOLD]) * _lots(action[1], p.agent[g, MAX_SIZE])
-    if p.agent[g, STOP_AT_TARGET]:
+    if p.agent[g, STOP_AT_TARGET] and not p.agent[g, FREE]:
         held = state.account[env, a, g, INVENTORY]
         target = state.target[env, g, a]
         lots = min(max(lots, min(target, 0) - held), max(target, 0) - held)

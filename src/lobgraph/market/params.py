@@ -117,6 +117,7 @@ def make_params(
         of("post_only", 0),
         [side] * len(agents),
         of("stop_at_target", 0),
+        [int(code == 1 and a.target == 0) for code, _, a in agents],
     ]
     agents_float = [
         of("latency", 0.0),

@@ -130,6 +130,7 @@ QUOTE_SPREAD = 4  # 1/65536 tick, unit of a maker's offsets
 POST_ONLY = 5
 TARGET_SIDE = 6  # +1 buy, -1 sell, 0 drawn at reset
 STOP_AT_TARGET = 7
+FREE = 8  # 1: a taker without a target trades every book both ways, up to its inventory limit
 LATENCY = 0  # seconds
 MAX_DRAWDOWN = 1  # tick-lots; inf: no limit
 MAX_OFFSET = 2  # in quote_spread
@@ -226,7 +227,7 @@ class Params(NamedTuple):
     depth_levels: int
     show_regime: int
     book: np.ndarray  # (A, BOOK_COLUMNS) int64
-    agent: np.ndarray  # (G, 8) int64
+    agent: np.ndarray  # (G, 9) int64
     agent_float: np.ndarray  # (G, 7) float64
     target: np.ndarray  # (G, A) int64 lots, unsigned
     chain: np.ndarray  # (R + 1, R) int64 cumulative probabilities, 1/2^32; row: from; the last row: at reset
