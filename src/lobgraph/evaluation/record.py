@@ -7,7 +7,7 @@ every measure and every figure of an evaluation is computed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -87,6 +87,15 @@ class Series:
     def time(self) -> np.ndarray:
         """(T + 1,) float64 seconds since the episode's start."""
         return self.cfg.market.dt * np.arange(len(self.best_bid))
+
+    def head(self, episodes: int) -> Series:
+        """The first episodes alone, copied."""
+        kept = {"episode": self.episode[:episodes].copy(), "target": self.target[:episodes].copy()}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name not in kept and isinstance(value, np.ndarray):
+                kept[field.name] = value[:, :episodes].copy()
+        return replace(self, **kept)
 
     @property
     def remaining(self) -> np.ndarray:
