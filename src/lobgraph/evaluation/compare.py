@@ -39,7 +39,9 @@ class Comparison:
     market: pd.DataFrame  # a row per actor, regime, episode and book; see quality.market_quality
     several: pd.DataFrame  # a row per actor, regime, episode and role; see quality.multi_agent
     intervals: pd.DataFrame  # a row per actor, regime, role and measure: mean, std, low, high
-    differences: pd.DataFrame  # a row per actor but the baseline, regime, role and measure: paired and unpaired intervals
+    differences: (
+        pd.DataFrame
+    )  # a row per actor but the baseline, regime, role and measure: paired and unpaired intervals
     series: dict[tuple[str, str], Series]  # (actor, regime) -> the first episodes, step by step, for figures
 
 
@@ -50,7 +52,9 @@ def regime_configs(cfg: Config, regimes: Sequence[str] | None = None) -> dict[st
     """
     if cfg.replay.files:
         if regimes:
-            raise ConfigError(f"regime {regimes[0]!r}: a replayed market has the regimes of its record, none to choose")
+            raise ConfigError(
+                f"regime {regimes[0]!r}: a replayed market has the regimes of its record, none to choose"
+            )
         return {MIXED: cfg}
     chosen = list(regimes) if regimes else cfg.regimes.names
     found = {}
@@ -59,7 +63,9 @@ def regime_configs(cfg: Config, regimes: Sequence[str] | None = None) -> dict[st
             found[name] = cfg
             continue
         if name not in cfg.regimes.names:
-            raise ConfigError(f"regime {name!r}: no such regime; there are {', '.join([*cfg.regimes.names, MIXED])}")
+            raise ConfigError(
+                f"regime {name!r}: no such regime; there are {', '.join([*cfg.regimes.names, MIXED])}"
+            )
         fixed = [f"regimes.initial={{{name}: 1.0}}", "regimes.switch_rates={}"]
         found[name] = make_config(cfg.model_dump(mode="json"), fixed)
     return found
@@ -82,9 +88,7 @@ def compare(
     """
     if role not in cfg.counts:
         raise ConfigError(f"agents.{role}.count: is 0; set it to compare actors in this role")
-    worlds = {
-        name: {**(dict(others) if others else {}), role: actor} for name, actor in actors.items()
-    }
+    worlds = {name: {**(dict(others) if others else {}), role: actor} for name, actor in actors.items()}
     return play_all(cfg, role, worlds, episodes, seed, regimes, note)
 
 

@@ -1,0 +1,17 @@
+"""The command `lobgraph`: train, evaluate, bench, validate, data, plot, config.
+
+Each command imports what it needs when it runs, so that --help answers at once. Exit codes: 0 done, 2 the user's
+error (one red line on stderr), 130 interrupted, 1 `validate` found something out of tolerance, or anything else, with
+its traceback.
+"""
+
+from ..report.console import clear_errors, yield_idle_threads
+from . import running, measuring, recorded  # isort: skip  # noqa: F401 (each adds its commands, in the order of --help)
+from .app import app
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    yield_idle_threads()
+    with clear_errors():
+        app()

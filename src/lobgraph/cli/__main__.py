@@ -1,0 +1,5 @@
+"""python -m lobgraph.cli"""
+
+from . import main
+
+main()

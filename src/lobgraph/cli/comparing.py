@@ -1,0 +1,168 @@
+"""compare, counterfactual, strategies: who does better, and what does a population do to the market?"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..report.console import say, show
+from .app import Overrides, app
+
+if TYPE_CHECKING:
+    from ..config import Config
+    from ..evaluation.actors import Actor
+
+Episodes = Annotated[int, typer.Option(min=1, help="Episodes in each regime.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the markets; another than training's.")]
+Regimes = Annotated[
+    list[str] | None,
+    typer.Option("--regime", help='A regime to play in, or "as configured"; repeatable. Default: each regime apart.'),
+]
+Agents = Annotated[
+    list[str] | None,
+    typer.Option("--agent", metavar="ROLE=WHO", help="Who acts in another role: a strategy, a run or nothing; repeatable."),
+]
+
+
+@app.command()
+def compare(
+    who: Annotated[
+        list[str], typer.Argument(metavar="WHO...", help="Runs and strategies, e.g. twap or fixed_spread:half_spread=2; the first is the baseline.")
+    ],
+    config: Annotated[
+        Path | None, typer.Option(help="Scenario to play; default: that of the first run among WHO.")
+    ] = None,
+    role: Annotated[str | None, typer.Option(help="Role that WHO act in, where it is not plain.")] = None,
+    agents: Agents = None,
+    overrides: Overrides = None,
+    episodes: Episodes = 1000,
+    seed: Seed = 1_000_003,
+    regimes: Regimes = None,
+    directory: Annotated[Path, typer.Option("--dir", help="Reports go to DIR/<time>-s<seed>/.")] = Path("artifacts/compare"),
+) -> None:
+    """Play runs and strategies on the same episodes; paired differences, tests, a report."""
+    from ..config import ConfigError, load_config
+    from ..evaluation.actors import resolve_all
+    from ..evaluation.compare import compare as play
+    from ..report.comparing import present
+
+    if len(set(who)) < len(who):
+        raise ConfigError(f"compare: {_twice(who)!r} is given twice")
+    runs = [path for path in map(_run_of, who) if path is not None]
+    source = config or (runs[0] / "config.yaml" if runs else None)
+    if source is None:
+        raise ConfigError("compare: no run among WHO tells which market to play; give --config CONFIG")
+    cfg = load_config(source, overrides or ())
+    own, actors = resolve_all({name: _run_of(name) or name for name in who}, role)
+    others = _others(cfg, own, agents, runs[0] if runs and config is None else None)
+    notes = [f"{r}: {_label(others[r])}" for r in others]
+    result = play(cfg, own, actors, others, episodes, seed, regimes, _note)
+    present(result, directory, f"{own}s of {cfg.name}", own, notes, _command())
+
+
+@app.command()
+def counterfactual(
+    what: Annotated[Path, typer.Argument(metavar="CONFIG_OR_RUN", help="Scenario file, or a run: its policies act.")],
+    without: Annotated[
+        list[str] | None, typer.Option(metavar="ROLE", help="Take this role out; repeatable.")
+    ] = None,
+    swap: Annotated[
+        list[str] | None, typer.Option(metavar="ROLE=WHO", help="Put another in this role's place; repeatable.")
+    ] = None,
+    agents: Agents = None,
+    overrides: Overrides = None,
+    episodes: Episodes = 1000,
+    seed: Seed = 1_000_003,
+    regimes: Regimes = None,
+    directory: Annotated[Path, typer.Option("--dir", help="Reports go to DIR/<time>-s<seed>/.")] = Path(
+        "artifacts/counterfactual"
+    ),
+) -> None:
+    """What a population does to the market: the same noise with it and without it."""
+    from ..config import ConfigError, load_config
+    from ..evaluation.compare import counterfactual as play
+    from ..report.comparing import present
+
+    run = _run_of(str(what)) if what.is_dir() or not what.exists() else None
+    cfg = load_config(run / "config.yaml" if run else what, overrides or ())
+    acting = _others(cfg, None, agents, run)
+    changed = _pairs(swap, "--swap")
+    for role in [*(without or ()), *changed]:
+        if role in cfg.counts and acting.get(role) is None and not _given(agents, role):
+            raise ConfigError(
+                f"{role}: nobody acts in this role; give a run, or --agent {role}=STRATEGY (lobgraph strategies lists them)"
+            )
+    notes = [f"{r}: {_label(acting[r])}" for r in acting]
+    result = play(cfg, acting, without or (), changed, episodes, seed, regimes, _note)
+    title = f"{cfg.name}: {result.names[1]} against {result.names[0]}"
+    present(result, directory, title, "market", notes, _command())
+
+
+@app.command("strategies")
+def list_strategies() -> None:
+    """List the scripted strategies and their parameters."""
+    from ..agents.strategy import describe
+
+    show(describe(), "Strategies, as text: NAME:key=value,key=value")
+    say("your own: FILE.py:CLASS:key=value,... (see README)")
+
+
+def _run_of(text: str) -> Path | None:
+    """The run directory that a path means; None for what is no path but a strategy."""
+    from ..report.directory import find_run
+
+    path = Path(text)
+    return find_run(path) if path.is_dir() else path if path.suffix == ".safetensors" else None
+
+
+def _others(cfg: Config, own: str | None, agents: list[str] | None, run: Path | None) -> dict[str, Actor]:
+    """Who acts in the roles but `own`: as --agent says, as the configuration says, by the run's policies, or nobody."""
+    given = _pairs(agents, "--agent")
+    others: dict[str, Actor] = {}
+    for role in cfg.counts:
+        if role == own:
+            continue
+        fixed = getattr(cfg.agents, role).actor
+        others[role] = given.get(role, fixed if fixed != "learn" else (str(run) if run else None))
+    from ..config import ConfigError
+
+    if wrong := sorted(set(given) - set(others)):
+        what = "is what is compared" if wrong[0] == own else f"is no role with agents; they are {sorted(cfg.counts)}"
+        raise ConfigError(f"--agent {wrong[0]}: {what}")
+    return others
+
+
+def _pairs(texts: list[str] | None, option: str) -> dict[str, Actor]:
+    from ..config import ConfigError
+
+    pairs: dict[str, Actor] = {}
+    for text in texts or ():
+        role, sep, actor = text.partition("=")
+        if not sep or not actor:
+            raise ConfigError(f"{option} {text!r}: must have the form ROLE=WHO")
+        pairs[role.strip()] = _run_of(actor.strip()) or actor.strip()
+    return pairs
+
+
+def _given(agents: list[str] | None, role: str) -> bool:
+    return any(text.partition("=")[0].strip() == role for text in agents or ())
+
+
+def _label(actor: Actor) -> str:
+    return "nothing" if actor is None else str(actor)
+
+
+def _twice(names: list[str]) -> str:
+    return next(name for i, name in enumerate(names) if name in names[:i])
+
+
+def _command() -> str:
+    return shlex.join(["lobgraph", *sys.argv[1:]])
+
+
+def _note(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,102 @@
+"""train, evaluate, plot, config."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..report.console import say, show
+from .app import Overrides, Scenario, app
+
+
+@app.command()
+def train(
+    config: Scenario,
+    overrides: Overrides = None,
+    seed: Annotated[int | None, typer.Option(help="First seed; default run.seed.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 1,
+    directory: Annotated[
+        Path | None, typer.Option("--dir", help="Runs go to DIR/<scenario>/; default run.dir.")
+    ] = None,
+) -> None:
+    """Train a scenario; draw its figures and print its summary."""
+    from ..config import load_config
+    from ..report.scenario import run
+
+    extra = [] if seed is None else [f"run.seed={seed}"]
+    cfg = load_config(config, [*(overrides or ()), *extra])
+    run(cfg, seeds, None if directory is None else directory / cfg.name)
+
+
+@app.command()
+def evaluate(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Run directory, or a scenario's directory (its newest run).")
+    ],
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes to play.")] = 100,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of the markets; another than training's.")
+    ] = 1_000_003,
+    overrides: Overrides = None,
+    csv: Annotated[
+        Path | None, typer.Option(help="Write a row per episode, role and agent to this file.")
+    ] = None,
+) -> None:
+    """Play episodes with a run's policies, without learning."""
+    from ..config import ConfigError, load_config
+    from ..report.directory import find_run
+
+    found = find_run(run)
+    cfg = load_config(found / "config.yaml", overrides or ())
+    if not cfg.counts:
+        raise ConfigError("agents: no role has an agent to evaluate; set agents.<role>.count")
+    if csv is not None and not csv.parent.is_dir():
+        raise FileNotFoundError(f"{csv}: no such directory {csv.parent}")
+    say(f"policies of {found}, acting by their mean action")
+
+    from ..evaluation.evaluate import evaluate as play
+    from ..evaluation.evaluate import summary
+
+    table = play(cfg, agents=dict.fromkeys(cfg.counts, str(found)), episodes=episodes, seed=seed)
+    show(summary(table), f"{episodes} episodes of {cfg.name}, seed {seed}: means with 95 % intervals")
+    if csv is not None:
+        table.to_csv(csv, index=False)
+        say(f"written: {csv}")
+
+
+@app.command()
+def plot(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUNS...", help="Run directories, or scenarios' directories (their newest runs)."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Where a comparison of several runs goes.")] = Path(
+        "artifacts/analysis"
+    ),
+) -> None:
+    """Draw a run's figures again; compare several runs."""
+    from ..report.directory import find_run
+
+    found = [find_run(run) for run in runs]
+
+    from ..report.compare import compare
+    from ..report.figures import make_figures
+
+    files = [figure for run in found for figure in make_figures(run)]
+    if len(found) > 1:
+        result = compare([run / "rewards.csv" for run in found], out)
+        show(result.summary, "Episode reward (tick-lots): mean of the first and the last tenth of updates")
+        files += result.files
+    say(f"written: {', '.join(map(str, files))}")
+
+
+@app.command("config")
+def show_config(config: Scenario, overrides: Overrides = None) -> None:
+    """Print a scenario with every setting resolved."""
+    from ..config import dump_config, load_config
+
+    print(dump_config(load_config(config, overrides or ())), end="")

@@ -1,0 +1,58 @@
+"""A comparison on the screen and on disk: short tables to read at once, a report with everything to keep.
+
+In: a Comparison. Out: <directory>/<time>-s<seed>/ with report.html, figures/*.png and the tables as CSV.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from ..evaluation.compare import Comparison
+from ..evaluation.measures import MEASURES
+from ..rl.run import numbered_directory
+from .console import say, show
+from .html import write_report
+
+# What is printed by role; the report has all measures.
+KEY = {
+    "maker": ("return", "pnl", "spread_capture", "holding", "fees", "mean_abs_inventory", "quoted_spread", "fill_ratio"),
+    "taker": ("return", "shortfall", "slippage_twap", "slippage_vwap", "completion", "fees"),
+    "arbitrageur": ("return", "pnl", "gap_captured", "hedge_error", "exposure", "fees"),
+    "market": ("spread", "depth", "volatility", "efficiency", "crash_depth", "recovery_time"),
+}  # fmt: skip
+
+
+def present(c: Comparison, directory: str | Path, title: str, role: str, notes: list[str], command: str) -> Path:
+    """Print the tables of `role` ("market": of the market) and write the report. Returns its path."""
+    show(_means(c, role), f"{title}: means over {c.episodes} episodes in each regime, seed {c.seed}")
+    show(_differences(c, role), f"Less {c.names[0]}: paired differences with 95 % intervals; p after Holm")
+    for line in notes:
+        say(line)
+    path = numbered_directory(directory, f"s{c.seed}")
+    report = write_report(
+        path, title, names=c.names, role=role, measures=c.measures, market=c.market, differences=c.differences,
+        intervals=c.intervals, series=c.series, cfg=c.cfg, notes=notes, command=command, definitions=MEASURES,
+    )  # fmt: skip
+    say(f"report: {report} (tables as CSV and figures beside it)")
+    return report
+
+
+def _means(c: Comparison, role: str) -> pd.DataFrame:
+    """A row per regime and actor, a column per key measure."""
+    part = c.intervals[(c.intervals["role"] == role) & c.intervals["measure"].isin(KEY[role])]
+    table = part.pivot_table(index=["regime", "actor"], columns="measure", values="mean", sort=False)
+    order = [(r, a) for r in c.regimes for a in c.names]
+    table = table.reindex(index=order, columns=[m for m in KEY[role] if m in table.columns])
+    return table.reset_index()
+
+
+def _differences(c: Comparison, role: str) -> pd.DataFrame:
+    """The objective and what it is made of: paired and unpaired intervals side by side."""
+    d = c.differences
+    shown = KEY[role] if role == "market" else KEY[role][:2]
+    part = d[(d["role"] == role) & d["measure"].isin(shown)]
+    columns = ["regime", "measure", "actor", "mean", "low", "high", "unpaired_low", "unpaired_high", "correlation",
+               "p_adjusted", "effect"]  # fmt: skip
+    return part[columns].rename(columns={"mean": "difference"})
