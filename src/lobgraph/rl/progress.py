@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
+from rich.text import Text
 
 from ..config import Config
 
@@ -93,11 +94,12 @@ def _ends(history: pd.DataFrame, column: str) -> tuple[float, float]:
 
 
 def summary(trainer: Trainer, history: pd.DataFrame) -> dict[str, Any]:
-    """The closing figures: by role first and last reward, last terms, largest inventory; steps/s; phase shares."""
+    """The closing figures: by role its actor, first and last reward, last terms, largest inventory; steps/s; phase shares."""
     roles = {}
-    for role, spec in trainer.env.specs.items():
+    for role, spec in trainer.market.specs.items():
         first, last = _ends(history, f"rewards/{role}/mean")
         roles[role] = {
+            "actor": getattr(trainer.cfg.agents, role).actor,
             "first": first,
             "last": last,
             "terms": {name: _ends(history, f"terms/{role}/{name}")[1] for name in spec.reward_terms},
@@ -118,12 +120,12 @@ def print_summary(directory: Path, trainer: Trainer, history: pd.DataFrame) -> N
     """Print `summary` as a table. Rewards are means of episode returns."""
     figures = summary(trainer, history)
     table = Table(title=f"{trainer.cfg.name}: {figures['env_steps']:,} steps in {figures['seconds']:.0f} s")
-    for name in ("role", "reward, first 10 %", "reward, last 10 %", "of which", "largest inventory"):
-        table.add_column(name, justify="left" if name in ("role", "of which") else "right")
+    for name in ("role", "actor", "reward, first 10 %", "reward, last 10 %", "of which", "largest inventory"):
+        table.add_column(name, justify="left" if name in ("role", "actor", "of which") else "right")
     for role, row in figures["roles"].items():
         terms = "\n".join(f"{name} {value:+.1f}" for name, value in row["terms"].items())
         cells = (f"{row['first']:.1f}", f"{row['last']:.1f}", terms, f"{row['inventory_max']:.0f}")
-        table.add_row(role, *cells)
+        table.add_row(role, Text(row["actor"]), *cells)  # Text: a path may hold brackets
     console = Console(highlight=False)
     console.print(table)
     shares = ", ".join(f"{name} {share:.0%}" for name, share in figures["phases"].items())
