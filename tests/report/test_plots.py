@@ -95,13 +95,13 @@ def test_signed_depth_puts_quantities_at_their_prices(make_trace):
     assert (far == 0).all()
 
 
-def test_execution_starts_at_the_target_and_ends_with_the_account(make_trace):
+def test_execution_starts_at_the_target_and_ends_with_what_remains(make_trace):
     trace = make_trace(books=1)
     fig = episode.execution(trace)
     assert fig is not None
     path = fig.axes[0].lines[0].get_ydata()
     assert path[0] == 100
-    assert path[-1] == trace.end_remaining[1, 0]
+    assert path[-1] == trace.remaining[-1, 1, 0]
     straight = fig.axes[0].lines[1]
     assert list(straight.get_xdata()) == [0.0, trace.horizon]
     assert list(straight.get_ydata()) == [100, 0]

@@ -7,6 +7,7 @@ training's, and each policy acts by its mean.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -48,18 +49,23 @@ def rewards_figure(run: Path) -> Path:
 
 
 def trace_run(run: Path, seed: int | None = None, episodes: int = EPISODES) -> list[Trace]:
-    """Let a run's policies act for one episode in each of `episodes` environments, and write it down."""
+    """Let a run's policies, and what holds the other roles, act for one episode in each of `episodes` environments."""
     from lobgraph.config import load_config
     from lobgraph.env.market_env import MarketEnv
+    from lobgraph.rl.actors import cast, held_actors
     from lobgraph.rl.checkpoint import load_policies
 
     cfg = load_config(
         run / "config.yaml", [f"env.num_envs={episodes}", "env.stagger=false", "ppo.minibatches=1"]
     )
     seed = cfg.run.seed + EVALUATION_SEED if seed is None else seed
-    env = MarketEnv(cfg, seed=seed)
-    policies = load_policies(run).attach(env)
-    return record(env, lambda obs: policies.act(obs, deterministic=True), seed)
+    env = MarketEnv(cfg, seed=seed, autoreset=False)
+    policies, held = load_policies(run, env), cast(env, held_actors(cfg))
+
+    def act(obs: Any) -> dict[str, Any]:
+        return policies.act(obs, deterministic=True) | {role: own(obs) for role, own in held.items()}
+
+    return record(env, act, seed)
 
 
 def episode_figures(traces: list[Trace]) -> dict[str, Figure | None]:
