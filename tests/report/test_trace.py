@@ -6,9 +6,10 @@ import torch
 
 from lobgraph.config import load_config
 from lobgraph.env.market_env import MarketEnv
-from lobgraph.report.figures import episode_figures
+from lobgraph.report.figures import episode_figures, trace_run
 from lobgraph.report.style import save
 from lobgraph.report.trace import record
+from lobgraph.rl.train import train
 
 SETTINGS = [
     "market.books=2", "agents.taker.count=1", "agents.arbitrageur.count=1", "agents.taker.target=20",
@@ -101,6 +102,17 @@ def test_the_end_must_be_seen():
 def test_same_seed_same_trace(env):
     first, second = (record(env, random_actions(env), seed=5, envs=[0])[0] for _ in range(2))
     np.testing.assert_array_equal(first.book_qty, second.book_qty)
+
+
+def test_a_run_is_traced_with_what_held_its_roles(tmp_path):
+    cfg = load_config(None, [*SETTINGS, "agents.maker.actor=fixed_spread:half_spread=3", "graph.hidden=8",
+                             "ppo.rollout_steps=4", "ppo.total_steps=16", "run.progress=false",
+                             "run.tensorboard=false"])  # fmt: skip
+    traces = trace_run(train(cfg, directory=tmp_path / "run").directory, episodes=2)
+    assert len(traces) == 2
+    for trace in traces:
+        bid, ask = trace.quotes[:, 0, :, 0, 0], trace.quotes[:, 0, :, 1, 0]
+        assert np.isin(ask - bid, (6, 7)).all()  # 3 ticks from the mid on each side, to whole ticks
 
 
 def test_figures_of_a_real_episode(env, tmp_path):

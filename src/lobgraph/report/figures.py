@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from lobgraph.config import read_yaml
 
 from . import episode, plots
-from .metrics import read_rewards
+from .metrics import held_by, read_rewards, roles_of
 from .style import save
 from .trace import Trace, record
 
@@ -31,7 +31,11 @@ def make_figures(run: str | Path, seed: int | None = None) -> list[Path]:
             raise FileNotFoundError(2, "no such file; a run directory has one", str(run / needed))
     made = [rewards_figure(run)]
     if (run / "metrics.parquet").is_file():
-        made += _save_all(run, {"terms": plots.reward_terms(pd.read_parquet(run / "metrics.parquet"))})
+        rewards = read_rewards(run / "rewards.csv")
+        held = {role: held_by([rewards], role) for role in roles_of(rewards)}
+        made += _save_all(
+            run, {"terms": plots.reward_terms(pd.read_parquet(run / "metrics.parquet"), held=held)}
+        )
     traces = trace_run(run, seed)
     return made + _save_all(run, episode_figures(traces))
 

@@ -16,7 +16,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
-from ..config import Config
+from ..config import LEARN, Config
 
 if TYPE_CHECKING:
     from .train import Trainer
@@ -120,14 +120,19 @@ def print_summary(directory: Path, trainer: Trainer, history: pd.DataFrame) -> N
     """Print `summary` as a table. Rewards are means of episode returns."""
     figures = summary(trainer, history)
     table = Table(title=f"{trainer.cfg.name}: {figures['env_steps']:,} steps in {figures['seconds']:.0f} s")
-    for name in ("role", "actor", "reward, first 10 %", "reward, last 10 %", "of which", "largest inventory"):
-        table.add_column(name, justify="left" if name in ("role", "actor", "of which") else "right")
+    for name in ("role", "reward, first 10 %", "reward, last 10 %", "of which", "largest inventory"):
+        table.add_column(name, justify="left" if name in ("role", "of which") else "right")
     for role, row in figures["roles"].items():
         terms = "\n".join(f"{name} {value:+.1f}" for name, value in row["terms"].items())
         cells = (f"{row['first']:.1f}", f"{row['last']:.1f}", terms, f"{row['inventory_max']:.0f}")
-        table.add_row(role, Text(row["actor"]), *cells)  # Text: a path may hold brackets
+        table.add_row(role if row["actor"] == LEARN else f"{role} (held)", *cells)
     console = Console(highlight=False)
     console.print(table)
+    for role, row in figures["roles"].items():
+        if row["actor"] != LEARN:
+            console.print(
+                Text(f"{role} held: {row['actor']}"), soft_wrap=True
+            )  # Text: a path may hold brackets
     shares = ", ".join(f"{name} {share:.0%}" for name, share in figures["phases"].items())
     console.print(f"{figures['steps_per_second']:,.0f} steps/s ({shares})", soft_wrap=True)
     if any(np.isnan(row["last"]) for row in figures["roles"].values()):
