@@ -6,6 +6,7 @@ Training uses it for the roles that do not learn, evaluation for all of them.
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,7 +35,7 @@ def resolve(given: Actor, role: str) -> Actor:
     if given == NOTHING:
         return None
     if isinstance(given, Path) or (
-        isinstance(given, str) and Path(given).exists() and not given.endswith(".py")
+        isinstance(given, str) and os.path.exists(given) and not given.endswith(".py")
     ):
         given = load_policies(given)
     elif isinstance(given, str):
