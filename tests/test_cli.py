@@ -98,6 +98,14 @@ def test_config_prints_the_resolved_tree(lobgraph, scenario):
         (["train", "{scenario}", "--set", "ppo.lr=nan"], "ppo.lr"),
         (["train", "{scenario}", "--set", "ppo.lr"], "section.key=value"),
         (["train", "{scenario}", "--seed", "-1"], "run.seed"),
+        (
+            ["train", "{scenario}", "--set", "agents.maker.actor=fixed_spred"],
+            "agents.maker.actor: 'fixed_spred'",
+        ),
+        (
+            ["train", "{scenario}", "--set", "agents.maker.actor=nothing"],
+            "agents.maker.actor: no role learns",
+        ),
         (["evaluate", "no_such_run"], "no_such_run"),
         (["evaluate", "{tmp}"], "no run in it"),
         (["plot", "no_such_run"], "no_such_run"),
@@ -157,3 +165,24 @@ def test_train_evaluate_plot(lobgraph, scenario, tmp_path):
     runs = sorted((home / "latest").resolve().glob("seed_*"))
     assert "comparison.png" in lobgraph("plot", *runs, "--out", tmp_path / "both").out
     assert (tmp_path / "both" / "comparison.png").stat().st_size > 10_000
+
+
+def test_a_run_with_a_held_role(lobgraph, scenario, tmp_path):
+    """The run's policies act for the roles that learned, what held the others for those; an override changes it."""
+    held = ["--set", "agents.maker.actor=fixed_spread", "--set", "agents.taker.count=1"]
+    out = lobgraph("train", scenario, "--dir", tmp_path / "runs", *held).out
+    assert "maker held: fixed_spread\n" in out
+    home = tmp_path / "runs" / "tiny"
+    assert {p.name for p in (home / "latest" / "figures").iterdir()} >= {"quotes.png", "execution.png"}
+    assert (pd.read_csv(home / "latest" / "summary.csv").set_index("role")["learned"] == ["held", "?"]).all()
+    tables = []
+    for i, change in enumerate(([], ["--set", "agents.maker.actor=nothing"])):
+        table = tmp_path / f"{i}.csv"
+        out = lobgraph("evaluate", home, "--episodes", 4, "--csv", table, *change).out
+        assert f"maker: {'nothing' if change else 'fixed_spread'}\n" in out
+        assert "taker: policy of" in out
+        tables.append(pd.read_csv(table).query("role == 'maker'")["max_inventory"])
+    assert (tables[0] > 0).any()
+    assert (tables[1] == 0).all()
+    done = lobgraph("evaluate", home, "--set", "agents.maker.actor=learn", code=2)
+    assert "the policies given for 'maker' act only for ['taker']" in done.err

@@ -56,7 +56,14 @@ def trees(draw):
         "fundamentals": {"correlation": draw(st.floats(0.0, 1.0)), "jump_rate": draw(st.floats(0.0, 1.0))},
         "agents": {
             "maker": {"count": draw(st.integers(0, 8)), "risk": {"max_drawdown": draw(st.none() | positive)}},
-            "taker": {"count": draw(st.integers(0, 2)), "target": draw(st.integers(0, 50))},
+            "taker": {
+                "count": draw(st.integers(0, 2)),
+                "target": draw(st.integers(0, 50)),
+                "actor": draw(
+                    st.sampled_from(["learn", "nothing", "a.py:B:c=1,d=x y", "runs/a: b", "no"])
+                    | st.text("ab:=,#'\n", min_size=1)
+                ),
+            },
         },
         "env": {"num_envs": draw(st.integers(1, 100)) * 4, "stagger": draw(st.booleans())},
         "ppo": {"lr": draw(st.floats(1e-6, 1e-1)), "target_kl": draw(st.none() | positive)},
@@ -146,6 +153,15 @@ def test_pairs_and_underlyings():
     assert given.pairs.tolist() == [[0, 2]]
 
 
+def test_who_learns_and_who_is_held():
+    cfg = load_config(None, ["agents.taker.count=1", "agents.arbitrageur.actor=nothing"])
+    assert cfg.learners == ["maker", "taker"]
+    given = ["agents.maker.actor=avellaneda_stoikov:gamma=0.1,k=2", "agents.taker.count=1"]
+    cfg = load_config(None, given)
+    assert cfg.agents.maker.actor == "avellaneda_stoikov:gamma=0.1,k=2"
+    assert cfg.learners == ["taker"]
+
+
 # --- one clear error ---
 
 TWO = {"market": {"books": ["A", "B"]}}
@@ -188,6 +204,9 @@ BAD = {
     "gpu that is not there yet": ({"run": {"device": "cuda"}}, "run.device", "cpu"),
     "unknown choice": ({"market": {"matching": "lifo"}}, "market.matching", "pro_rata"),
     "unknown self-trade policy": ({"market": {"self_trade": "cancel"}}, "market.self_trade", "decrement"),
+    "empty actor": ({"agents": {"taker": {"actor": ""}}}, "agents.taker.actor", "at least 1 character"),
+    "number for an actor": ({"agents": {"maker": {"actor": 3}}}, "agents.maker.actor", "string"),
+    "no actor": ({"agents": {"maker": {"actor": None}}}, "agents.maker.actor", "string"),
     "bad name": ({"name": "../up"}, "name", ""),
     "window": ({"market": {"window": 500}}, "market.window", "power of two"),
     "window too small": ({"market": {"window": 32}}, "market.window", "64"),

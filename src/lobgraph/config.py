@@ -40,6 +40,11 @@ NonNegative = Annotated[Float, Field(ge=0, le=1e6)]
 Fraction = Annotated[Float, Field(ge=0, le=1)]
 Count = Annotated[Int, Field(ge=1)]
 PerBook = list[Float] | Float  # one value for all books, or one per book
+# Who acts in a role: `learn`; `nothing`; the text of a strategy, such as twap, fixed_spread:half_spread=3 or
+# my_maker.py:Quoter:width=3; or the path of an earlier run or policy file, whose policy acts by its mean and stays as it
+# is. Relative paths count from the current directory.
+Actor = Annotated[str, Field(min_length=1)]
+LEARN, NOTHING = "learn", "nothing"
 
 
 class Section(BaseModel):
@@ -299,6 +304,7 @@ class RiskConfig(Section):
 
 class MakerConfig(Section):
     count: Annotated[Int, Field(ge=0, le=64)] = 1
+    actor: Actor = LEARN  # learn, nothing, a strategy, or the path of an earlier run or policy
     latency: NonNegative = 0.0  # seconds from decision to arrival, below market.dt
     quote_spread: Annotated[Float, Field(gt=0, le=1e4)] = 1.0  # ticks; the unit of the offsets
     max_offset: Annotated[Float, Field(gt=0, le=1e4)] = 8.0  # largest offset from the mid, in quote_spread
@@ -312,6 +318,7 @@ class MakerConfig(Section):
 
 class TakerConfig(Section):
     count: Annotated[Int, Field(ge=0, le=64)] = 0
+    actor: Actor = LEARN
     latency: NonNegative = 0.0
     max_size: Annotated[Int, Field(ge=1, le=1_000_000)] = 10  # lots per step and book
     threshold: Annotated[Float, Field(ge=0, lt=1)] = 0.2  # |direction| below it means wait
@@ -328,6 +335,7 @@ class TakerConfig(Section):
 
 class ArbitrageurConfig(Section):
     count: Annotated[Int, Field(ge=0, le=64)] = 0
+    actor: Actor = LEARN
     latency: NonNegative = 0.0
     pairs: list[tuple[str, str]] | Literal["auto", "all"] = "auto"  # auto: same-underlying pairs, else all
     max_size: Annotated[Int, Field(ge=1, le=1_000_000)] = 10  # lots per leg and step
@@ -442,6 +450,11 @@ class Config(Section):
     def counts(self) -> dict[str, int]:
         """Number of agents of each role present, in the order of ROLES."""
         return {r: c for r in ROLES if (c := getattr(self.agents, r).count) > 0}
+
+    @property
+    def learners(self) -> list[str]:
+        """Roles present whose policies are to be learned, in the order of ROLES."""
+        return [r for r in self.counts if getattr(self.agents, r).actor == LEARN]
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -61,7 +61,7 @@ def make_trace():
             inventory=np.cumsum(passive + aggressive, axis=0), remaining=remaining, fills_passive=passive,
             fills_aggressive=aggressive, book_px0=px0, book_qty=qty,
             books=tuple(f"A{i}" for i in range(books)), regimes=("normal", "stress"), roles=tuple(roles),
-            horizon=float(steps + 1), end_remaining=remaining[-1],
+            horizon=float(steps),
         )  # fmt: skip
 
     return make

@@ -34,6 +34,17 @@ def test_learning_curves(make_rewards, tmp_path, runs, agents):
     assert [ax.get_title(loc="left") for ax in fig.axes[:2]] == ["maker", "arbitrageur"]
 
 
+def test_a_held_role_is_named(make_rewards, tmp_path):
+    rewards = make_rewards(roles=("maker", "taker"))
+    who = {"maker": "learn", "taker": "runs/long/" + "x" * 40 + "/policy"}
+    fig = plots.learning_curves({"x": [rewards.assign(actor=rewards["role"].map(who))]})
+    assert fig.axes[0].get_title(loc="left") == "maker"
+    title = fig.axes[1].get_title(loc="left")
+    assert title.startswith("taker (held: ...xxx")
+    assert title.endswith("/policy)")
+    looks_right(fig, tmp_path / "a.png")
+
+
 def test_learning_curves_side_by_side(make_rewards, tmp_path):
     fig = plots.learning_curves({"a": [make_rewards(0)], "b": [make_rewards(1, roles=("taker",))]})
     looks_right(fig, tmp_path / "a.png")
@@ -63,6 +74,9 @@ def test_reward_terms(tmp_path):
     assert fig is not None
     looks_right(fig, tmp_path / "a.png")
     assert plots.reward_terms(history[["env_steps"]]) is None
+    fig = plots.reward_terms(history, held={"maker": "fixed_spread"})
+    assert fig is not None
+    assert fig.axes[0].get_title(loc="left") == "maker (held: fixed_spread)"
 
 
 @pytest.mark.parametrize("books", [1, 2, 6])
@@ -95,13 +109,13 @@ def test_signed_depth_puts_quantities_at_their_prices(make_trace):
     assert (far == 0).all()
 
 
-def test_execution_starts_at_the_target_and_ends_with_the_account(make_trace):
+def test_execution_starts_at_the_target_and_ends_with_what_remains(make_trace):
     trace = make_trace(books=1)
     fig = episode.execution(trace)
     assert fig is not None
     path = fig.axes[0].lines[0].get_ydata()
     assert path[0] == 100
-    assert path[-1] == trace.end_remaining[1, 0]
+    assert path[-1] == trace.remaining[-1, 1, 0]
     straight = fig.axes[0].lines[1]
     assert list(straight.get_xdata()) == [0.0, trace.horizon]
     assert list(straight.get_ydata()) == [100, 0]

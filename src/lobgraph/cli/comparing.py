@@ -14,24 +14,34 @@ from .app import Overrides, app
 
 if TYPE_CHECKING:
     from ..config import Config
-    from ..evaluation.actors import Actor
+    from ..rl.actors import Actor
 
 Episodes = Annotated[int, typer.Option(min=1, help="Episodes in each regime.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the markets; another than training's.")]
 Regimes = Annotated[
     list[str] | None,
-    typer.Option("--regime", help='A regime to play in, or "as configured"; repeatable. Default: each regime apart.'),
+    typer.Option(
+        "--regime", help='A regime to play in, or "as configured"; repeatable. Default: each regime apart.'
+    ),
 ]
 Agents = Annotated[
     list[str] | None,
-    typer.Option("--agent", metavar="ROLE=WHO", help="Who acts in another role: a strategy, a run or nothing; repeatable."),
+    typer.Option(
+        "--agent",
+        metavar="ROLE=WHO",
+        help="Who acts in another role: a strategy, a run or nothing; repeatable.",
+    ),
 ]
 
 
 @app.command()
 def compare(
     who: Annotated[
-        list[str], typer.Argument(metavar="WHO...", help="Runs and strategies, e.g. twap or fixed_spread:half_spread=2; the first is the baseline.")
+        list[str],
+        typer.Argument(
+            metavar="WHO...",
+            help="Runs and strategies, e.g. twap or fixed_spread:half_spread=2; the first is the baseline.",
+        ),
     ],
     config: Annotated[
         Path | None, typer.Option(help="Scenario to play; default: that of the first run among WHO.")
@@ -42,13 +52,15 @@ def compare(
     episodes: Episodes = 1000,
     seed: Seed = 1_000_003,
     regimes: Regimes = None,
-    directory: Annotated[Path, typer.Option("--dir", help="Reports go to DIR/<time>-s<seed>/.")] = Path("artifacts/compare"),
+    directory: Annotated[Path, typer.Option("--dir", help="Reports go to DIR/<time>-s<seed>/.")] = Path(
+        "artifacts/compare"
+    ),
 ) -> None:
     """Play runs and strategies on the same episodes; paired differences, tests, a report."""
     from ..config import ConfigError, load_config
-    from ..evaluation.actors import resolve_all
     from ..evaluation.compare import compare as play
     from ..report.comparing import present
+    from ..rl.actors import resolve_all
 
     if len(set(who)) < len(who):
         raise ConfigError(f"compare: {_twice(who)!r} is given twice")
@@ -66,12 +78,15 @@ def compare(
 
 @app.command()
 def counterfactual(
-    what: Annotated[Path, typer.Argument(metavar="CONFIG_OR_RUN", help="Scenario file, or a run: its policies act.")],
+    what: Annotated[
+        Path, typer.Argument(metavar="CONFIG_OR_RUN", help="Scenario file, or a run: its policies act.")
+    ],
     without: Annotated[
         list[str] | None, typer.Option(metavar="ROLE", help="Take this role out; repeatable.")
     ] = None,
     swap: Annotated[
-        list[str] | None, typer.Option(metavar="ROLE=WHO", help="Put another in this role's place; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="ROLE=WHO", help="Put another in this role's place; repeatable."),
     ] = None,
     agents: Agents = None,
     overrides: Overrides = None,
@@ -131,7 +146,11 @@ def _others(cfg: Config, own: str | None, agents: list[str] | None, run: Path | 
     from ..config import ConfigError
 
     if wrong := sorted(set(given) - set(others)):
-        what = "is what is compared" if wrong[0] == own else f"is no role with agents; they are {sorted(cfg.counts)}"
+        what = (
+            "is what is compared"
+            if wrong[0] == own
+            else f"is no role with agents; they are {sorted(cfg.counts)}"
+        )
         raise ConfigError(f"--agent {wrong[0]}: {what}")
     return others
 

@@ -59,7 +59,7 @@ def evaluate(
     from ..evaluation.evaluate import evaluate as play
     from ..evaluation.evaluate import summary
 
-    table = play(cfg, agents=dict.fromkeys(cfg.counts, str(found)), episodes=episodes, seed=seed)
+    table = play(cfg, agents=dict.fromkeys(cfg.learners, str(found)), episodes=episodes, seed=seed)
     show(summary(table), f"{episodes} episodes of {cfg.name}, seed {seed}: means with 95 % intervals")
     if csv is not None:
         table.to_csv(csv, index=False)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..config import Config, ConfigError, make_config
-from .actors import Actor
+from ..rl.actors import Actor
 from .measures import measure
 from .quality import market_quality, multi_agent
 from .record import Series, play

@@ -14,7 +14,7 @@ import pandas as pd
 from scipy import stats
 
 from ..config import Config
-from .actors import Actor
+from ..rl.actors import Actor
 from .record import BATCH, Series, play
 
 
@@ -26,11 +26,12 @@ def evaluate(
     deterministic: bool = True,
     batch: int = BATCH,
 ) -> pd.DataFrame:
-    """Run `episodes` episodes; roles of `cfg` that `agents` does not name do nothing.
+    """Run `episodes` episodes. Roles that `agents` does not name act as `cfg.agents.<role>.actor` says; `learn`: not at all.
 
     `agents`: role -> a run directory or policy file, a strategy or the text that names one, policies, a function of the
-    observations, or None. Returns one row per episode, role and agent: episode, role, agent, return, length (steps it acted in), terms/<term>,
-    equity (tick-lots), max_inventory, final_inventory (sum over books of |lots|), remaining (sum of |lots| not traded).
+    observations, or None. Returns one row per episode, role and agent: episode, role, agent, return, length (steps it
+    acted in), terms/<term>, equity (tick-lots), max_inventory, final_inventory (sum over books of |lots|), remaining (sum
+    of |lots| not traded).
     Raises ValueError for an unknown role, PolicyError for a policy that does not fit, StrategyError.
     """
     tables = [outcomes(s) for s in play(cfg, agents, episodes, seed, deterministic, batch)]

@@ -33,7 +33,7 @@ from ..market.state import (
     UNDERLYING,
     VOLUME,
 )
-from .actors import Act, Actor, actor
+from ..rl.actors import Act, Actor, actor, cast, held_actors, resolve
 
 if TYPE_CHECKING:
     from ..env.market_env import MarketEnv
@@ -115,10 +115,11 @@ def play(
     batch: int = BATCH,
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[Series]:
-    """Play `episodes` episodes, batch by batch; roles of `cfg` that `agents` does not name do nothing.
+    """Play `episodes` episodes, batch by batch.
 
-    Episode i is the first episode of environment i: with one seed, the same noise whoever acts. `progress` is called with
-    the number of episodes that are done. Raises ValueError for an unknown role, PolicyError, StrategyError.
+    Roles that `agents` does not name act as `cfg.agents.<role>.actor` says, those that are to learn do nothing. Episode i
+    is the first episode of environment i: with one seed, the same noise whoever acts. `deterministic` is about policies in
+    `agents`. `progress` is called with the number of episodes that are done. Raises ValueError for an unknown role, PolicyError, StrategyError.
     """
     from ..env.market_env import MarketEnv
 
@@ -127,6 +128,8 @@ def play(
     agents = dict(agents or {})
     if unknown := sorted(set(agents) - set(cfg.counts)):
         raise ValueError(f"agents: the market has no {unknown[0]!r}; its roles are {sorted(cfg.counts)}")
+    held = held_actors(cfg, [role for role in cfg.counts if role not in agents])
+    own = {role: resolve(agents.get(role), role) for role in cfg.counts if role not in held}
     if cfg.env.stagger:  # would cut the first episodes short
         cfg = cfg.model_copy(update={"env": cfg.env.model_copy(update={"stagger": False})})
     generator = torch.Generator().manual_seed(seed)
@@ -134,8 +137,8 @@ def play(
     for first in range(0, episodes, most):
         count = min(most, episodes - first)
         env = MarketEnv(cfg, num_envs=count, seed=seed, first_env=first, autoreset=False)
-        acts = {role: actor(agents.get(role), role, env, deterministic, generator) for role in env.specs}
-        yield record(env, acts)
+        acts = {role: actor(given, role, env, deterministic, generator) for role, given in own.items()}
+        yield record(env, acts | cast(env, held))
         if progress is not None:
             progress(first + count)
 

@@ -24,7 +24,9 @@ KEY = {
 }  # fmt: skip
 
 
-def present(c: Comparison, directory: str | Path, title: str, role: str, notes: list[str], command: str) -> Path:
+def present(
+    c: Comparison, directory: str | Path, title: str, role: str, notes: list[str], command: str
+) -> Path:
     """Print the tables of `role` ("market": of the market) and write the report. Returns its path."""
     show(_means(c, role), f"{title}: means over {c.episodes} episodes in each regime, seed {c.seed}")
     show(_differences(c, role), f"Less {c.names[0]}: paired differences with 95 % intervals; p after Holm")

@@ -18,6 +18,7 @@ EXIT_INTERRUPTED = 130
 USER_ERRORS = (
     ("lobgraph.config", "ConfigError"),
     ("lobgraph.data.recording", "DataError"),
+    ("lobgraph.agents.strategy", "StrategyError"),
     ("lobgraph.models.policy", "PolicyError"),
     ("lobgraph.rl.rollout", "TrainingError"),
     ("lobgraph.report.metrics", "RewardsError"),

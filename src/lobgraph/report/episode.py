@@ -152,7 +152,7 @@ def execution(trace: Trace) -> Figure | None:
     takers = [g for g in trace.agents("taker") if trace.remaining[:, g].any()]
     if not takers:
         return None
-    time = np.concatenate([trace.time, [trace.horizon]])
+    time = np.concatenate([[0.0], trace.time])
     with style():
         fig, axes = figure(len(takers), 1, 9.0, 3.2, sharex=True)
         for k, (ax, g) in enumerate(zip((row[0] for row in axes), takers, strict=True)):
@@ -163,9 +163,9 @@ def execution(trace: Trace) -> Figure | None:
                 target = int(signed[0] + done)  # before the first step's trades
                 if target == 0:
                     continue
-                path = np.abs(np.concatenate([[target], signed, [trace.end_remaining[g, a]]]))
+                path = np.abs(np.concatenate([[target], signed]))
                 verb = "buys" if target > 0 else "sells"
-                ax.step(np.concatenate([[0.0], time]), path, where="post", color=CYCLE[a % len(CYCLE)],
+                ax.step(time, path, where="post", color=CYCLE[a % len(CYCLE)],
                         label=f"{book}: {verb} {abs(target)}")  # fmt: skip
                 starts.add(abs(target))
             for i, start in enumerate(sorted(starts)):

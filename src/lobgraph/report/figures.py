@@ -7,6 +7,7 @@ training's, and each policy acts by its mean.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -14,7 +15,7 @@ from matplotlib.figure import Figure
 from lobgraph.config import read_yaml
 
 from . import episode, plots
-from .metrics import read_rewards
+from .metrics import held_by, read_rewards, roles_of
 from .style import save
 from .trace import Trace, record
 
@@ -30,7 +31,11 @@ def make_figures(run: str | Path, seed: int | None = None) -> list[Path]:
             raise FileNotFoundError(2, "no such file; a run directory has one", str(run / needed))
     made = [rewards_figure(run)]
     if (run / "metrics.parquet").is_file():
-        made += _save_all(run, {"terms": plots.reward_terms(pd.read_parquet(run / "metrics.parquet"))})
+        rewards = read_rewards(run / "rewards.csv")
+        held = {role: held_by([rewards], role) for role in roles_of(rewards)}
+        made += _save_all(
+            run, {"terms": plots.reward_terms(pd.read_parquet(run / "metrics.parquet"), held=held)}
+        )
     traces = trace_run(run, seed)
     return made + _save_all(run, episode_figures(traces))
 
@@ -48,18 +53,23 @@ def rewards_figure(run: Path) -> Path:
 
 
 def trace_run(run: Path, seed: int | None = None, episodes: int = EPISODES) -> list[Trace]:
-    """Let a run's policies act for one episode in each of `episodes` environments, and write it down."""
+    """Let a run's policies, and what holds the other roles, act for one episode in each of `episodes` environments."""
     from lobgraph.config import load_config
     from lobgraph.env.market_env import MarketEnv
+    from lobgraph.rl.actors import cast, held_actors
     from lobgraph.rl.checkpoint import load_policies
 
     cfg = load_config(
         run / "config.yaml", [f"env.num_envs={episodes}", "env.stagger=false", "ppo.minibatches=1"]
     )
     seed = cfg.run.seed + EVALUATION_SEED if seed is None else seed
-    env = MarketEnv(cfg, seed=seed)
-    policies = load_policies(run).attach(env)
-    return record(env, lambda obs: policies.act(obs, deterministic=True), seed)
+    env = MarketEnv(cfg, seed=seed, autoreset=False)
+    policies, held = load_policies(run, env), cast(env, held_actors(cfg))
+
+    def act(obs: Any) -> dict[str, Any]:
+        return policies.act(obs, deterministic=True) | {role: own(obs) for role, own in held.items()}
+
+    return record(env, act, seed)
 
 
 def episode_figures(traces: list[Trace]) -> dict[str, Figure | None]:

@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from lobgraph.config import LEARN
+
 REQUIRED = ("update", "env_steps", "role", "agent", "episodes", "reward_mean")
 SUMMARY = (
     "group",
@@ -123,6 +125,13 @@ def roles_of(rewards: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(rewards["role"]))
 
 
+def held_by(runs: Sequence[pd.DataFrame], role: str) -> str:
+    """What acted in the role's place of a learner in these runs (agents.<role>.actor); "" where it learned in one of them."""
+    named = [run.loc[run["role"] == role, "actor"].unique() if "actor" in run else [LEARN] for run in runs]
+    actors = list(dict.fromkeys(str(actor) for names in named for actor in names))
+    return "" if LEARN in actors else ", ".join(actors)
+
+
 def spread(values: np.ndarray) -> float:
     """Standard deviation over seeds (ddof 1); NaN for fewer than two."""
     return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
@@ -140,8 +149,8 @@ def summarize(groups: Mapping[str, Sequence[pd.DataFrame]], share: float = SHARE
     """One row per group and role: reward at the start and the end, their gain and the spread over seeds.
 
     Columns: group, role, runs, first, last, gain, spread (of `last` over runs), gain_low, gain_high (95 % interval of
-    the gain), learned ("yes" when the gain exceeds the spread of both ends, "?" with one run), inventory_max (lots,
-    largest over the last `share` of updates).
+    the gain), learned ("yes" when the gain exceeds the spread of both ends, "?" with one run, "held" where the role was
+    not to learn), inventory_max (lots, largest over the last `share` of updates).
     """
     rows = []
     for group, runs in groups.items():
@@ -155,7 +164,15 @@ def summarize(groups: Mapping[str, Sequence[pd.DataFrame]], share: float = SHARE
             gain = last - first
             low, high = confidence(gain)
             noise = max(spread(first), spread(last)) if len(changes) > 1 else float("nan")
-            learned = "?" if np.isnan(noise) else "yes" if gain.mean() > noise else "no"
+            learned = (
+                "held"
+                if held_by(of_role, role)
+                else "?"
+                if np.isnan(noise)
+                else "yes"
+                if gain.mean() > noise
+                else "no"
+            )
             rows.append({
                 "group": group, "role": role, "runs": len(changes), "first": first.mean(), "last": last.mean(),
                 "gain": gain.mean(), "spread": spread(last), "gain_low": low, "gain_high": high, "learned": learned,

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from .metrics import curve, on_grid, peaks, roles_of
+from .metrics import curve, held_by, on_grid, peaks, roles_of
 from .style import CYCLE, ROLE, figure, legend_below, style
 
 Groups = Mapping[str, Sequence[pd.DataFrame]]
@@ -41,7 +41,8 @@ def learning_curves(groups: Groups, title: str = "") -> Figure:
                 colour = ROLE.get(role, CYCLE[0]) if len(groups) == 1 else CYCLE[i % len(CYCLE)]
                 _rewards(top, of_role, role, colour, label if len(groups) > 1 else "")
                 _inventories(bottom, of_role, role, colour)
-            top.set_title(role)
+            every = [run for runs in groups.values() for run in runs if role in roles_of(run)]
+            top.set_title(_title(role, held_by(every, role)))
             bottom.set(xlabel="environment steps", ylim=(0, None))
             bottom.xaxis.set_major_formatter(EngFormatter(sep=""))
             top.margins(x=0.02)
@@ -53,6 +54,11 @@ def learning_curves(groups: Groups, title: str = "") -> Figure:
                 legend_below(fig, row)
                 break
     return fig
+
+
+def _title(role: str, held: str) -> str:
+    """The role and what held it; of a long path the end."""
+    return f"{role} (held: {held if len(held) <= 36 else '...' + held[-33:]})" if held else role
 
 
 def _rewards(ax: Axes, runs: Sequence[pd.DataFrame], role: str, colour: str, label: str) -> None:
@@ -107,8 +113,13 @@ def _marker(steps: np.ndarray) -> str | None:
     return "o" if len(steps) < 5 else None
 
 
-def reward_terms(history: pd.DataFrame, title: str = "") -> Figure | None:
-    """What each role's reward is made of over training: a panel per role, a line per term; None if no terms."""
+def reward_terms(
+    history: pd.DataFrame, title: str = "", held: Mapping[str, str] | None = None
+) -> Figure | None:
+    """What each role's reward is made of over training: a panel per role, a line per term; None if no terms.
+
+    held: role -> what held it, for the panels' titles.
+    """
     columns = [c for c in history.columns if c.startswith("terms/")]
     roles = list(dict.fromkeys(c.split("/")[1] for c in columns))
     if not roles:
@@ -128,7 +139,7 @@ def reward_terms(history: pd.DataFrame, title: str = "") -> Figure | None:
                     label=column.split("/")[2],
                 )
             ax.axhline(0.0, color="#888888", lw=0.8)
-            ax.set(title=role, xlabel="environment steps")
+            ax.set(title=_title(role, (held or {}).get(role, "")), xlabel="environment steps")
             ax.xaxis.set_major_formatter(EngFormatter(sep=""))
             ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=4, columnspacing=1.2)
         axes[0][0].set_ylabel("mean per episode (tick-lots)")

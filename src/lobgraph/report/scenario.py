@@ -173,7 +173,7 @@ def _explain(seeds: int, seconds: float) -> None:
         say(
             "spread: standard deviation of the last reward over seeds; gain low/high: 95 % interval of the gain;"
         )
-        say("learned: the gain exceeds the spread of both ends.")
+        say("learned: the gain exceeds the spread of both ends; held: the role was not to learn.")
     else:
         say("one seed has no spread to compare the gain with; --seeds 3 gives one.")
     say(f"took {seconds:.0f} s")

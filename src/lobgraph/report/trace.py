@@ -1,8 +1,7 @@
 """One episode written down step by step, for figures: prices, depth, quotes, fills, inventories.
 
-In: an environment and a function that maps its observations to actions. Out: one `Trace` per environment asked for.
-The environment resets itself within the step that ends an episode, so a trace's last row is the decision before that
-one; what the episode ended with is taken from the environment's own account and kept in `end_*`.
+In: an environment that does not reset itself and a function that maps its observations to actions. Out: one `Trace` per
+environment asked for.
 """
 
 from __future__ import annotations
@@ -49,7 +48,6 @@ class Trace:
     regimes: tuple[str, ...]
     roles: tuple[str, ...]  # (G,) each agent's role
     horizon: float  # seconds in a full episode
-    end_remaining: np.ndarray  # (G, A) int lots still to trade at the episode's end
 
     def agents(self, role: str) -> list[int]:
         """Indices of the role's agents among the G."""
@@ -58,20 +56,20 @@ class Trace:
 
 def record(env: MarketEnv, act: Act, seed: int = 0, envs: Sequence[int] | None = None) -> list[Trace]:
     """Run one episode from `reset(seed)` and trace it in each environment of `envs` (None: all of them)."""
+    if env.autoreset:
+        raise ValueError("record: needs MarketEnv(..., autoreset=False), or an episode's end is not seen")
     indices = list(range(env.num_envs) if envs is None else envs)
     rows: dict[int, list[dict[str, np.ndarray]]] = {e: [] for e in indices}
-    ends: dict[int, np.ndarray] = {}
     observations = env.reset(seed=seed)
+    running = set(indices)
     for _ in range(min(env.cfg.env.episode_steps, MAX_STEPS)):
         observations, _, _, _, info = env.step(act(observations))
-        for e in rows.keys() - ends.keys():
-            if info["done"][e]:
-                ends[e] = _end_remaining(env, info["episodes"], e)
-            else:
-                rows[e].append(_row(env.snapshot(e), whole_book=e == indices[0]))
-        if len(ends) == len(rows):
+        for e in running:
+            rows[e].append(_row(env.snapshot(e), whole_book=e == indices[0]))
+        running = {e for e in running if not info["done"][e]}
+        if not running:
             break
-    return [_trace(env, rows[e], ends.get(e)) for e in indices if rows[e]]
+    return [_trace(env, rows[e]) for e in indices]
 
 
 def _row(snapshot: dict[str, Any], whole_book: bool) -> dict[str, np.ndarray]:
@@ -80,13 +78,7 @@ def _row(snapshot: dict[str, Any], whole_book: bool) -> dict[str, np.ndarray]:
     return row
 
 
-def _end_remaining(env: MarketEnv, episodes: dict[str, Any], e: int) -> np.ndarray:
-    """(G, A) lots left to trade by each agent at the end of environment e's episode."""
-    row = int(np.flatnonzero(np.asarray(episodes["env"]) == e)[0])
-    return np.concatenate([np.asarray(episodes["remaining"][role][row]) for role in env.specs])
-
-
-def _trace(env: MarketEnv, rows: list[dict[str, np.ndarray]], end: np.ndarray | None) -> Trace:
+def _trace(env: MarketEnv, rows: list[dict[str, np.ndarray]]) -> Trace:
     arrays = {name: np.stack([row[name] for row in rows]) for name in FIELDS}
     dt = env.cfg.market.dt
     return Trace(
@@ -96,5 +88,4 @@ def _trace(env: MarketEnv, rows: list[dict[str, np.ndarray]], end: np.ndarray | 
         regimes=tuple(env.cfg.regimes.names),
         roles=tuple(role for role, spec in env.specs.items() for _ in range(spec.count)),
         horizon=dt * env.cfg.env.episode_steps,
-        end_remaining=arrays["remaining"][-1] if end is None else end,
     )

@@ -14,8 +14,9 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
+from rich.text import Text
 
-from ..config import Config
+from ..config import LEARN, Config
 
 if TYPE_CHECKING:
     from .train import Trainer
@@ -93,11 +94,12 @@ def _ends(history: pd.DataFrame, column: str) -> tuple[float, float]:
 
 
 def summary(trainer: Trainer, history: pd.DataFrame) -> dict[str, Any]:
-    """The closing figures: by role first and last reward, last terms, largest inventory; steps/s; phase shares."""
+    """The closing figures: by role its actor, first and last reward, last terms, largest inventory; steps/s; phase shares."""
     roles = {}
-    for role, spec in trainer.env.specs.items():
+    for role, spec in trainer.market.specs.items():
         first, last = _ends(history, f"rewards/{role}/mean")
         roles[role] = {
+            "actor": getattr(trainer.cfg.agents, role).actor,
             "first": first,
             "last": last,
             "terms": {name: _ends(history, f"terms/{role}/{name}")[1] for name in spec.reward_terms},
@@ -123,9 +125,14 @@ def print_summary(directory: Path, trainer: Trainer, history: pd.DataFrame) -> N
     for role, row in figures["roles"].items():
         terms = "\n".join(f"{name} {value:+.1f}" for name, value in row["terms"].items())
         cells = (f"{row['first']:.1f}", f"{row['last']:.1f}", terms, f"{row['inventory_max']:.0f}")
-        table.add_row(role, *cells)
+        table.add_row(role if row["actor"] == LEARN else f"{role} (held)", *cells)
     console = Console(highlight=False)
     console.print(table)
+    for role, row in figures["roles"].items():
+        if row["actor"] != LEARN:
+            console.print(
+                Text(f"{role} held: {row['actor']}"), soft_wrap=True
+            )  # Text: a path may hold brackets
     shares = ", ".join(f"{name} {share:.0%}" for name, share in figures["phases"].items())
     console.print(f"{figures['steps_per_second']:,.0f} steps/s ({shares})", soft_wrap=True)
     if any(np.isnan(row["last"]) for row in figures["roles"].values()):

@@ -25,7 +25,7 @@ class TrainingError(RuntimeError):
 
 
 class VectorEnv(Protocol):
-    """What training needs of `lobgraph.env.market_env.MarketEnv`."""
+    """What training needs of `lobgraph.env.market_env.MarketEnv`; `HeldEnv` shows it those roles alone that learn."""
 
     @property
     def num_envs(self) -> int: ...

@@ -36,6 +36,7 @@ REWARD_COLUMNS = (
     "reward_max",
     "inventory_max",  # largest |inventory| in a book within those episodes, lots
     "length_mean",  # steps
+    "actor",  # learn, or what held the role (agents.<role>.actor)
 )
 PACKAGES = ("lobgraph", "torch", "torch-geometric", "numba", "numpy", "pandas", "pyarrow", "safetensors")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
@@ -16,6 +16,8 @@ import torch
 
 from ..config import Config
 from ..models.policy import PolicySet, make_policies
+from .actors import Actor, held_actors
+from .held import check_learners, hold
 from .ppo import PPO
 from .progress import Progress, print_summary
 from .rollout import Rollout, TrainingError, VectorEnv
@@ -25,10 +27,17 @@ Callback = Callable[["Trainer", dict[str, float]], Any]
 
 
 class Trainer:
-    """Everything that changes during training. One `step` is one update; `train` wraps it with files and a display."""
+    """Everything that changes during training. One `step` is one update; `train` wraps it with files and a display.
 
-    def __init__(self, cfg: Config, env: VectorEnv) -> None:
-        self.cfg, self.env = cfg, env
+    env: of all roles. held: who acts for the roles that do not learn, by role; None: as `cfg` says.
+    """
+
+    def __init__(self, cfg: Config, env: VectorEnv, held: Mapping[str, Actor] | None = None) -> None:
+        self.cfg = cfg
+        self.market = env
+        self.env = env = hold(
+            env, held_actors(cfg, env.specs) if held is None else held
+        )  # of those that learn
         self.policies: PolicySet = make_policies(env, cfg)
         self.sampling = torch.Generator().manual_seed(2 * cfg.run.seed)  # actions
         self.shuffling = torch.Generator().manual_seed(2 * cfg.run.seed + 1)  # minibatches
@@ -88,16 +97,22 @@ class Trainer:
     def _ended(self, key: str, role: str) -> np.ndarray:
         """(D, K, ...) float64 of `key` over the episodes that ended in the rollout; D may be 0."""
         rows = [np.asarray(episodes[key][role], dtype=np.float64) for episodes in self.rollout.episodes]
-        return np.concatenate(rows) if rows else np.zeros((0, self.env.specs[role].count))
+        return np.concatenate(rows) if rows else np.zeros((0, self.market.specs[role].count))
 
     def _reward_metrics(self) -> dict[str, float]:
-        """rewards/<role>/mean, /step and terms/<role>/<term>: means over episodes, NaN where none ended."""
+        """rewards/<role>/mean, terms/<role>/<term> and inventory/<role>/max over episodes, NaN where none ended.
+
+        Of roles that learn also rewards/<role>/step, over all steps of the rollout.
+        """
         metrics: dict[str, float] = {}
-        for role, spec in self.env.specs.items():
-            store, returns = self.rollout.roles[role], self._ended("return", role)
+        for role, spec in self.market.specs.items():
+            returns = self._ended("return", role)
             metrics[f"rewards/{role}/mean"] = float(returns.mean()) if len(returns) else math.nan
-            counted = int(store.active.sum())
-            metrics[f"rewards/{role}/step"] = float(store.rewards.sum()) / counted if counted else math.nan
+            if store := self.rollout.roles.get(role):
+                counted = int(store.active.sum())
+                metrics[f"rewards/{role}/step"] = (
+                    float(store.rewards.sum()) / counted if counted else math.nan
+                )
             terms = self._ended("terms", role)
             for i, name in enumerate(spec.reward_terms):
                 metrics[f"terms/{role}/{name}"] = float(terms[..., i].mean()) if len(returns) else math.nan
@@ -111,15 +126,16 @@ class Trainer:
             return []
         lengths = np.concatenate([np.asarray(e["length"], dtype=np.float64) for e in self.rollout.episodes])
         rows = []
-        for role, spec in self.env.specs.items():
+        for role, spec in self.market.specs.items():
             returns, largest = self._ended("return", role), self._ended("max_inventory", role)
+            who = getattr(self.cfg.agents, role).actor
             for k in range(spec.count):
                 own = returns[:, k]
                 rows.append({
                     "update": self.update, "env_steps": self.env_steps, "seconds": round(seconds, 3),
                     "role": role, "agent": k, "episodes": len(own), "reward_mean": own.mean(),
                     "reward_std": own.std(), "reward_min": own.min(), "reward_max": own.max(),
-                    "inventory_max": largest[:, k].max(), "length_mean": lengths.mean(),
+                    "inventory_max": largest[:, k].max(), "length_mean": lengths.mean(), "actor": who,
                 })  # fmt: skip
         return rows
 
@@ -131,17 +147,21 @@ def train(
     callback: Callback | None = None,
     env: VectorEnv | None = None,
 ) -> Run:
-    """Train the policies of every role in `cfg` and write a run directory.
+    """Train the policies of the roles in `cfg` whose actor is `learn`, and write a run directory.
 
-    directory: where to write, new or empty; None: <run.dir>/<name>/<time>-s<seed>.
+    The other roles act in the same market as their `actor` says. directory: where to write, new or empty; None: <run.dir>/<name>/<time>-s<seed>.
     callback: called after each update with the Trainer and the update's metrics; a true result stops training.
     env: the environment to train in; None: a MarketEnv of `cfg`.
     The first Ctrl-C finishes the update, saves and returns; a second one stops at once.
-    Raises TrainingError if a loss, reward or observation is not finite; the last checkpoint is then intact.
+    Raises ConfigError if no role learns, StrategyError or PolicyError for an actor that cannot be made, before anything
+    is written; TrainingError if a loss, reward or observation is not finite; the last checkpoint is then intact.
     """
+    roles = list(cfg.counts if env is None else env.specs)
+    held = held_actors(cfg, roles)
+    check_learners([role for role in roles if role not in held], roles)
     with _threads(cfg.run.torch_threads):
         if env is None:
-            from ..env.market_env import MarketEnv  # numba, not needed to train in another environment
+            from ..env.market_env import MarketEnv
             from ..market import is_compiled
 
             env = MarketEnv(cfg, seed=cfg.run.seed)
@@ -149,7 +169,7 @@ def train(
                 print(
                     "compiling the market's kernels: about half a minute, once for each version", flush=True
                 )
-        trainer = Trainer(cfg, env)
+        trainer = Trainer(cfg, env, held)
         path = new_directory(cfg, directory)
         writer = RunWriter(path, cfg)
         try:

@@ -1,0 +1,163 @@
+"""Whatever may act for a role, made into one function of the environment: policies, strategies, functions, or nothing.
+
+Training uses it for the roles that do not learn, evaluation for all of them.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..agents.strategy import Strategy, StrategyError, make_strategy, strategies
+from ..agents.view import View
+from ..config import LEARN, NOTHING, ROLES, Config, ConfigError
+from ..models.policy import PolicyError, PolicySet
+from .checkpoint import load_policies
+
+# A run directory or policy file; text that names a strategy; policies; a strategy; any function of the observations (by
+# role) that returns the role's actions (E, K, items, act_dim) or a mapping by role that holds them; None: do nothing.
+Actor = str | Path | PolicySet | Strategy | Callable[[Any], Any] | None
+Act = Callable[[Any], Any]  # observations by role -> actions of one role (E, K, items, act_dim)
+
+
+def resolve(given: Actor, role: str) -> Actor:
+    """Text made into what it names: a strategy of this package, else a policy where there is such a path, else a user's.
+
+    Raises StrategyError or PolicyError for what is not there, or acts for other roles than `role`.
+    """
+    if isinstance(given, str) and given == NOTHING:
+        return None
+    if isinstance(given, str) and given.partition(":")[0] in strategies():
+        given = make_strategy(given, role)
+    elif isinstance(given, Path) or (
+        isinstance(given, str) and os.path.exists(given) and not given.endswith(".py")
+    ):
+        given = load_policies(given)
+    elif isinstance(given, str):
+        if not given.partition(":")[0].endswith(".py") and ("/" in given or "\\" in given):
+            raise StrategyError(f"{given!r}: no such run or policy file, and no strategy {given!r}")
+        given = make_strategy(given, role)
+    if isinstance(given, PolicySet) and role not in given.specs:
+        raise PolicyError(f"the policies given for {role!r} act only for {sorted(given.specs)}")
+    if isinstance(given, Strategy) and given.role != role:
+        raise StrategyError(f"{given} is a strategy for a {given.role}, not for a {role}")
+    return given
+
+
+def resolve_all(given: Mapping[str, Actor], role: str | None = None) -> tuple[str, dict[str, Actor]]:
+    """The role that all of them can act in, and label -> strategy, policies or None.
+
+    `role` None: the only one that fits. Raises StrategyError or PolicyError for one that is not there or acts for other
+    roles, and ConfigError where several roles fit, or none.
+    """
+    chosen = [role] if role is not None else list(ROLES)
+    fitting = {r: {} for r in chosen}
+    errors: list[Exception] = []
+    for r in chosen:
+        try:
+            fitting[r] = {label: resolve(actor, r) for label, actor in given.items()}
+        except (StrategyError, PolicyError) as error:
+            del fitting[r]
+            errors.append(error)
+    if len(fitting) == 1:
+        return next(iter(fitting.items()))
+    if fitting:
+        raise ConfigError(f"role: they could act as {' or '.join(fitting)}; say which")
+    if len(chosen) == 1 or len({str(e) for e in errors}) == 1:
+        raise errors[0]
+    raise ConfigError("role: no role fits all of them: " + "; ".join(dict.fromkeys(map(str, errors))))
+
+
+def held_actors(cfg: Config, roles: Iterable[str] | None = None) -> dict[str, Actor]:
+    """What the configuration puts in the place of learners: role -> strategy, policies or None; roles that learn are not in it.
+
+    `roles`: which to look at; default all that are present. Raises StrategyError or PolicyError that names the key.
+    """
+    held = {}
+    for role in cfg.counts if roles is None else roles:
+        text = getattr(cfg.agents, role).actor
+        if text != LEARN:
+            with naming(f"agents.{role}.actor"):
+                held[role] = resolve(text, role)
+    return held
+
+
+@contextmanager
+def naming(key: str) -> Iterator[None]:
+    """Put the key that is to blame before the message of a StrategyError or PolicyError."""
+    try:
+        yield
+    except (StrategyError, PolicyError) as error:
+        raise type(error)(f"{key}: {error}") from None
+
+
+def cast(env: Any, held: Mapping[str, Actor]) -> dict[str, Act]:
+    """The functions that act for the held roles in `env`; policies act by their mean. Errors name the key, as above."""
+    acts = {}
+    for role, given in held.items():
+        with naming(f"agents.{role}.actor"):
+            acts[role] = actor(given, role, env)
+    return acts
+
+
+def actor(
+    given: Actor,
+    role: str,
+    env: Any,
+    deterministic: bool = True,
+    generator: torch.Generator | None = None,
+) -> Act:
+    """The function that acts for a role in `env`; a policy acts by its mean, or draws from `generator`.
+
+    `env`: a VectorEnv; for a strategy a MarketEnv, whose state it sees. Raises ValueError for what cannot act for the role.
+    """
+    given = resolve(given, role)
+    if given is None:
+        still = idle(env, role)
+        return lambda obs: still
+    if isinstance(given, PolicySet):
+        policies = given.subset(role).attach(env)
+        return lambda obs: policies.act(obs, deterministic, generator)[role]
+    if isinstance(given, Strategy):
+        return strategy_actor(given, role, env)
+    if not callable(given):
+        raise ValueError(
+            f"agents[{role!r}]: expected a path, a strategy, policies, a function or None, got {type(given).__name__}"
+        )
+    function = given
+
+    def call(obs: Any) -> Any:
+        actions = function(obs)
+        return actions[role] if isinstance(actions, Mapping) else actions
+
+    return call
+
+
+def idle(env: Any, role: str) -> Tensor:
+    """(E, K, items, act_dim) actions that leave no order in the book."""
+    spec = env.specs[role]
+    low, high = torch.as_tensor(spec.low), torch.as_tensor(spec.high)
+    return torch.zeros(env.num_envs, spec.count, spec.items, len(spec.action_names)).clamp(low, high)
+
+
+def strategy_actor(strategy: Strategy, role: str, env: Any) -> Act:
+    """A strategy's own copy for this batch of environments, started at its first decision."""
+    own = copy.deepcopy(strategy)
+    started = False
+
+    def call(obs: Any) -> Any:
+        nonlocal started
+        view = View(env, role)
+        if not started:
+            own.start(view)
+            started = True
+        return own.act(view)
+
+    return call

@@ -1,0 +1,105 @@
+"""A market in which some roles learn and the others are held: by a strategy, by an earlier policy, or doing nothing.
+
+In: an environment of all roles, and who acts for the held ones. Out: the same environment as the learner sees it, with
+its own roles alone; the actions of the others are filled in at each step. The numbers come from the same buffers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..config import LEARN, ROLES, ConfigError
+from .actors import Actor, cast
+from .rollout import VectorEnv
+
+
+def hold(market: VectorEnv, held: Mapping[str, Actor]) -> VectorEnv:
+    """The market as those see it who are not held; the market itself where nobody is."""
+    return HeldEnv(market, held) if held else market
+
+
+class HeldEnv:
+    """The VectorEnv of the roles that learn; G' agents of the market's G.
+
+    Episode statistics in info["episodes"] are of all roles, all else is of the learning ones.
+
+    Args:
+        market: the environment of all roles.
+        held: role -> who acts for it; policies act by their mean. At least one role must be left.
+
+    Raises ConfigError if no role is left, PolicyError or StrategyError naming the key of one that does not fit.
+    """
+
+    def __init__(self, market: VectorEnv, held: Mapping[str, Actor]) -> None:
+        self.market = market
+        self.held = {role: held[role] for role in market.specs if role in held}
+        self.specs: dict[str, Any] = {}
+        rows: list[int] = []  # of the learning agents among the market's
+        for role, spec in market.specs.items():
+            if role not in held:
+                own = range(spec.agents.start, spec.agents.stop)
+                self.specs[role] = replace(spec, agents=slice(len(rows), len(rows) + len(own)))
+                rows.extend(own)
+        check_learners(self.specs, market.specs)
+        self.adjacency, self.pairs = market.adjacency, market.pairs
+        self.edges = market.edges  # (E, P, Fe)
+        self._rows: Tensor | None = (
+            None  # (G',) int64 where they do not lie side by side: then copied at each step
+        )
+        if rows == list(range(rows[0], rows[-1] + 1)):
+            side_by_side = slice(rows[0], rows[-1] + 1)
+            self.nodes, self.vector = market.nodes[:, side_by_side], market.vector[:, side_by_side]
+        else:
+            self._rows = torch.tensor(rows)
+            self.nodes, self.vector = market.nodes[:, self._rows], market.vector[:, self._rows]
+        self._acts = cast(market, self.held)
+        self._obs: Any = None
+
+    @property
+    def num_envs(self) -> int:
+        """E."""
+        return self.market.num_envs
+
+    def reset(self, seed: int | None = None) -> dict[str, Any]:
+        """Start anew, the held strategies too: the same seed gives the same episodes for the same actions."""
+        self._acts = cast(self.market, self.held)
+        return self._show(self.market.reset() if seed is None else self.market.reset(seed))
+
+    def step(self, actions: Mapping[str, Any]) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """One decision of everybody; `actions` are those of the learning roles. Returns what MarketEnv.step does."""
+        if strangers := sorted(set(actions) - set(self.specs)):
+            raise ValueError(f"actions: {strangers[0]!r} does not learn here; roles are {sorted(self.specs)}")
+        held = {role: act(self._obs) for role, act in self._acts.items()}
+        obs, reward, terminated, truncated, info = self.market.step({**actions, **held})
+        info = dict(info)
+        for name in ("active", "terms", "final_obs"):
+            info[name] = self._own(info[name])
+        return self._show(obs), self._own(reward), self._own(terminated), self._own(truncated), info
+
+    def _show(self, obs: Any) -> dict[str, Any]:
+        """Keep the observations of all roles for the held ones, return the others."""
+        self._obs = obs
+        if self._rows is not None:
+            torch.index_select(self.market.nodes, 1, self._rows, out=self.nodes)
+            torch.index_select(self.market.vector, 1, self._rows, out=self.vector)
+        return self._own(obs)
+
+    def _own(self, by_role: Any) -> Any:
+        return None if by_role is None else {role: by_role[role] for role in self.specs}
+
+
+def check_learners(learners: Collection[str], present: Collection[str]) -> None:
+    """Raise ConfigError if nobody of those present is left to learn."""
+    if learners:
+        return
+    if not present:
+        raise ConfigError(
+            f"agents: no role has an agent to train; set agents.<role>.count ({', '.join(ROLES)})"
+        )
+    keys = " or ".join(f"agents.{role}.actor" for role in present)
+    raise ConfigError(f"{keys}: no role learns; set one to {LEARN!r}")
