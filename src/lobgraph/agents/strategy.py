@@ -10,13 +10,19 @@ import dataclasses
 import difflib
 import importlib
 import importlib.util
+import inspect
+import math
 from pathlib import Path
-from typing import Any, ClassVar, get_type_hints
+from types import UnionType
+from typing import TYPE_CHECKING, Any, ClassVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 import yaml
 
 from .view import View
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MODULES = ("makers", "takers", "arbitrageurs", "directional")  # where the strategies of this package stand
 
@@ -29,8 +35,8 @@ class Strategy:
     """Base of every strategy. Derive a dataclass from it, set `role`, write `act`.
 
     One object acts for all agents of its role in all environments of a batch. Parameters are dataclass fields with a
-    default and a float, int, bool or str type. What it remembers between decisions belongs in attributes set by `start`,
-    and is void in the environments where `view.fresh` is true.
+    default and a float, int, bool or str type, or such a type or None. What it remembers between decisions belongs in
+    attributes set by `start`, and is void in the environments where `view.fresh` is true.
     """
 
     role: ClassVar[str]
@@ -49,10 +55,20 @@ class Strategy:
         for field in dataclasses.fields(self) if dataclasses.is_dataclass(self) else ():
             value = getattr(self, field.name)
             if field.init and value != field.default:
-                given.append(
-                    f"{field.name}={value:g}" if isinstance(value, float) else f"{field.name}={value}"
-                )
+                given.append(f"{field.name}={_text(value)}")
         return ":".join([self.name or type(self).__name__, *([",".join(given)] if given else [])])
+
+    def _within(self, low: float, high: float, *names: str, strict: bool = False) -> None:
+        """Raise StrategyError unless low <= parameter <= high (strict: low < parameter); None passes, NaN does not."""
+        for name in names:
+            value = getattr(self, name)
+            if value is None or (low < value <= high or (value == low and not strict)):
+                continue
+            least = f"{'above' if strict else 'at least'} {low:g}"
+            most = f" and at most {high:g}" if math.isfinite(high) else ""
+            raise StrategyError(
+                f"{self.name or type(self).__name__}: {name} must be {least}{most}, got {value}"
+            )
 
 
 def strategies() -> dict[str, type[Strategy]]:
@@ -63,6 +79,18 @@ def strategies() -> dict[str, type[Strategy]]:
             if isinstance(value, type) and issubclass(value, Strategy) and value.name:
                 found[value.name] = value
     return found
+
+
+def describe() -> pd.DataFrame:
+    """A row per strategy of this package: strategy, role, parameters with their defaults, what it does (one line)."""
+    import pandas as pd
+
+    rows = []
+    for name, kind in strategies().items():
+        defaults = [f"{f.name}={_text(f.default)}" for f in dataclasses.fields(kind)]  # type: ignore[arg-type]
+        first = inspect.cleandoc(kind.__doc__ or "").partition("\n\n")[0]
+        rows.append((name, kind.role, ", ".join(defaults), " ".join(first.split())))
+    return pd.DataFrame(rows, columns=["strategy", "role", "parameters", "description"])
 
 
 def make_strategy(text: str, role: str | None = None) -> Strategy:
@@ -108,6 +136,10 @@ def _parameters(text: str, kind: type[Strategy], given: str) -> dict[str, Any]:
 
 
 def _typed(text: str, key: str, raw: str, wanted: Any) -> Any:
+    if get_origin(wanted) in (UnionType, Union):  # T | None
+        if raw.lower() in ("none", "null"):
+            return None
+        wanted = next(t for t in get_args(wanted) if t is not type(None))
     try:
         if wanted is bool:
             value = yaml.safe_load(raw)
@@ -120,6 +152,11 @@ def _typed(text: str, key: str, raw: str, wanted: Any) -> Any:
     except (ValueError, yaml.YAMLError):
         name = getattr(wanted, "__name__", str(wanted))
         raise StrategyError(f"{text!r}: {key} must be of type {name}, got {raw!r}") from None
+
+
+def _text(value: Any) -> str:
+    """A parameter as `make_strategy` reads it."""
+    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 def _load_class(path: Path, name: str) -> type[Strategy]:

@@ -201,7 +201,7 @@ class View:
         Arrays that broadcast to (E, K, A), float or int. Bids are rounded down and asks up to whole ticks. Neither
         passes the mid, nor is further from it than max_offset * quote_spread ticks. Returns (E, K, A, 3) float32.
         """
-        unit = self.section.quote_spread
+        unit = round(self.section.quote_spread * 65536) / 65536  # as the market rounds it
         mid = self.mid[:, None, :]
         near = 1e-4  # ticks; a price that is whole but for rounding stays where it is
         actions = np.empty((self.envs, self.agents, self.books, 3), np.float32)
