@@ -101,7 +101,7 @@ def multi_agent(series: Series) -> pd.DataFrame:
         }
         tables.append(pd.DataFrame({"episode": series.episode, "role": role} | values))
     columns = ["episode", "role", *GROUP_MEASURES]
-    return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
 
 
 def _coordination(own: Own) -> np.ndarray:
