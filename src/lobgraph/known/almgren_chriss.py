@@ -5,59 +5,12 @@ Trade n_k in period k of length tau gets S_{k-1} - eps - eta n_k / tau; then S_k
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated
-
 import numpy as np
-from pydantic import Field, model_validator
 
-from ..config import Float, Section
 from .market import KnownMarket, Policy
-from .quoting import Price, Scale, Steps
+from .params import AlmgrenChrissParams
 
 MOVE = 1  # purpose of draws
-Impact = Annotated[Float, Field(ge=0, le=1e6)]
-
-
-class AlmgrenChrissParams(Section):
-    """Almgren, Chriss 2000: shares, dollars, days."""
-
-    S0: Price = 50.0
-    """Price at the start, $."""
-    X: Annotated[Float, Field(ge=1e-6, le=1e12)] = 1e6
-    """Shares to sell."""
-    T: Scale = 5.0
-    """Days to sell them in."""
-    steps: Steps = 5
-    """N: trades, at even times."""
-    sigma: Annotated[Float, Field(ge=0, le=1e6)] = 0.95
-    """Volatility, $ per share and sqrt(day)."""
-    eps: Impact = 0.0625
-    """Half the spread and fees, $ per share."""
-    gamma: Impact = 2.5e-7
-    """Permanent impact, $ per share per share."""
-    eta: Annotated[Float, Field(gt=0, le=1e6)] = 2.5e-6
-    """Temporary impact, $ per share per (share per day)."""
-    risk: Annotated[Float, Field(ge=0, le=1e6)] = 1e-6
-    """lambda: risk aversion, per $."""
-
-    @property
-    def tau(self) -> float:
-        """Days between trades."""
-        return self.T / self.steps
-
-    @property
-    def eta_left(self) -> float:
-        """eta less gamma tau / 2 (equation 14), which must be positive."""
-        return self.eta - 0.5 * self.gamma * self.tau
-
-    @model_validator(mode="after")
-    def _check(self) -> AlmgrenChrissParams:
-        if self.eta_left <= 0.0:
-            raise ValueError(
-                f"eta: must exceed gamma T / (2 steps) = {0.5 * self.gamma * self.tau:g}, or trading at once is best"
-            )
-        return self
 
 
 class AlmgrenChrissMarket(KnownMarket[AlmgrenChrissParams]):
@@ -71,9 +24,7 @@ class AlmgrenChrissMarket(KnownMarket[AlmgrenChrissParams]):
     terms = ("spread", "temporary_impact", "permanent_impact", "holding", "risk")
     node_features = ("remaining", "move")  # share of X; price less S0, $
 
-    def __init__(
-        self, params: AlmgrenChrissParams | None = None, num_envs: int = 64, seed: int = 0
-    ) -> None:
+    def __init__(self, params: AlmgrenChrissParams | None = None, num_envs: int = 64, seed: int = 0) -> None:
         super().__init__(params or AlmgrenChrissParams(), num_envs, seed)
 
     def _bounds(self) -> tuple[list[float], list[float]]:
@@ -97,7 +48,9 @@ class AlmgrenChrissMarket(KnownMarket[AlmgrenChrissParams]):
         self.inventory[:, 0] = left
         self.move += shock - p.gamma * size
         self.equity += spread + temporary + permanent + holding
-        return np.stack([spread, temporary, permanent, holding, -p.risk * p.sigma**2 * p.tau * left**2], axis=1)
+        return np.stack(
+            [spread, temporary, permanent, holding, -p.risk * p.sigma**2 * p.tau * left**2], axis=1
+        )
 
     # --- closed form ---
 
@@ -156,5 +109,4 @@ class AlmgrenChrissMarket(KnownMarket[AlmgrenChrissParams]):
         return self.schedule("at_once", self.params.X * (np.arange(self.steps + 1) == 0))
 
     def policies(self) -> dict[str, Policy]:
-        made: list[Callable[[], Policy]] = [self.optimal, self.twap, self.at_once]
-        return {p.name: p for p in (make() for make in made)}
+        return {p.name: p for p in (self.optimal(), self.twap(), self.at_once())}

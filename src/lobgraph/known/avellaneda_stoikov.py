@@ -6,31 +6,16 @@ Fernandez-Tapia (2013); Avellaneda and Stoikov's own strategy is an approximatio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
-from pydantic import Field
 from scipy.integrate import solve_ivp
 
-from ..config import Float
-from .market import Policy, _actor
-from .quoting import QuotingMarket, QuotingParams, log_solution, table_policy
+from .market import Policy, Results, actor
+from .params import AvellanedaStoikovParams
+from .quoting import QuotingMarket, log_solution, table_policy
 
 RESAMPLE = 10  # purpose of draws
-
-
-class AvellanedaStoikovParams(QuotingParams):
-    """Avellaneda, Stoikov 2008: lots, money, time in a unit of the user's choice."""
-
-    gamma: Annotated[Float, Field(ge=1e-4, le=1e3)] = 0.1
-    """Absolute risk aversion, per money."""
-    fills: Literal["linear", "exact"] = "linear"
-    """One fill a side and step, with probability rate * dt (the paper's) or 1 - exp(-rate * dt)."""
-
-    @property
-    def risk(self) -> float:
-        return self.gamma * self.sigma**2 * self.T
 
 
 class AvellanedaStoikovMarket(QuotingMarket[AvellanedaStoikovParams]):
@@ -46,7 +31,7 @@ class AvellanedaStoikovMarket(QuotingMarket[AvellanedaStoikovParams]):
         self, params: AvellanedaStoikovParams | None = None, num_envs: int = 64, seed: int = 0
     ) -> None:
         super().__init__(params or AvellanedaStoikovParams(), num_envs, seed)
-        self.gamma = self.params.gamma  # type: ignore[misc]
+        self.gamma = self.params.gamma
         self._log_v = self._solve()
 
     def _start(self) -> None:
@@ -59,7 +44,7 @@ class AvellanedaStoikovMarket(QuotingMarket[AvellanedaStoikovParams]):
         before, self._level = self._level, np.exp(-self.gamma * (self.equity - target))
         return ((before - self._level) / self.gamma)[:, None]
 
-    def estimate(self, results: Any) -> tuple[float, float]:
+    def estimate(self, results: Results) -> tuple[float, float]:
         """Certainty equivalent of the final wealth, money; its error to first order.
 
         The mean of exp(-gamma W) has few large parts where gamma times the deviation of W exceeds 2: use `population`.
@@ -73,11 +58,14 @@ class AvellanedaStoikovMarket(QuotingMarket[AvellanedaStoikovParams]):
 
         Consistent as `particles` grows, for any gamma (a Feynman-Kac particle model, Del Moral 2004).
         """
-        act, market = _actor(policy), self.copy(particles, seed)
+        act = actor(policy)
+        market = self.copy(particles, seed)
         obs, log, since = market.reset(), 0.0, np.zeros(particles)
         for i in range(self.steps):
             obs, _, _, _, info = market.step(act(obs))
-            wealth = market.equity if i + 1 < self.steps else info["episodes"]["equity"]["maker"][:, 0].numpy()
+            wealth = (
+                market.equity if i + 1 < self.steps else info["episodes"]["equity"]["maker"][:, 0].numpy()
+            )
             gain = -self.gamma * (wealth - since)
             weight = np.exp(gain - gain.max())
             uneven = weight.sum() ** 2 < 0.7 * particles * (weight**2).sum()
@@ -142,7 +130,7 @@ class AvellanedaStoikovMarket(QuotingMarket[AvellanedaStoikovParams]):
 
         return Policy("symmetric", "maker", p.steps, rule)
 
-    def policies(self) -> Mapping[str, Policy]:  # type: ignore[override]
+    def policies(self) -> dict[str, Policy]:
         return {p.name: p for p in (self.optimal(), self.inventory_strategy(), self.symmetric_strategy())}
 
     def continuous_value(self, policy: Policy) -> float:
@@ -164,7 +152,9 @@ class AvellanedaStoikovMarket(QuotingMarket[AvellanedaStoikovParams]):
             down = rate[1:, 1] * -np.expm1(-g * (offset[1:, 1] + y[:-1] - y[1:]))
             return np.append(up, 0.0) + np.append(0.0, down) - 0.5 * g * (p.sigma * held) ** 2
 
-        solved = solve_ivp(slope, (0.0, p.T), np.zeros_like(held), "LSODA", rtol=1e-8, atol=1e-8, lband=1, uband=1)
+        solved = solve_ivp(
+            slope, (0.0, p.T), np.zeros_like(held), "LSODA", rtol=1e-8, atol=1e-8, lband=1, uband=1
+        )
         if not solved.success:
             raise RuntimeError(f"continuous_value: {solved.message}")
         return float(solved.y[most, -1])

@@ -8,32 +8,14 @@ with `fills` poisson, the default, and a seller's always).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
 
-from ..config import Float, Int, Section
 from .market import KnownMarket, Policy
-from .quoting import Price, QuotingMarket, QuotingParams, Scale, Steps, log_solution, table_policy
+from .params import ExecutionParams, MakingParams
+from .quoting import QuotingMarket, log_solution, table_policy
 
-Penalty = Annotated[Float, Field(ge=0, le=1e6)]
 MOVE, BRIDGE = 1, 2  # purposes of draws
-
-
-class MakingParams(QuotingParams):
-    """Cartea, Jaimungal, Penalva 2015, chapter 10.2: lots, money, time in a unit of the user's choice."""
-
-    sigma: Annotated[Float, Field(ge=0, le=1e6)] = 0.5
-    """Volatility of the mid, money per sqrt(time)."""
-    phi: Penalty = 0.1
-    """Running penalty, money per lot^2 and time."""
-    alpha: Penalty = 0.001
-    """Penalty on the final inventory, money per lot^2."""
-    max_inventory: Annotated[Int, Field(ge=1, le=200)] = 30
-    """Lots at which the side that would add to them is not quoted."""
-    fills: Literal["poisson", "exact", "linear"] = "poisson"
-    """Fills in a step: as many as the rate brings, or one with probability 1 - exp(-rate * dt), or with rate * dt."""
 
 
 class MakingMarket(QuotingMarket[MakingParams]):
@@ -43,7 +25,7 @@ class MakingMarket(QuotingMarket[MakingParams]):
 
     def __init__(self, params: MakingParams | None = None, num_envs: int = 64, seed: int = 0) -> None:
         super().__init__(params or MakingParams(), num_envs, seed)
-        self.phi, self.alpha = self.params.phi, self.params.alpha  # type: ignore[misc]
+        self.phi, self.alpha = self.params.phi, self.params.alpha
         self.h = self._solve()  # (steps + 1, 2 Q + 1) money
 
     def _advance(self, action: np.ndarray) -> np.ndarray:
@@ -80,44 +62,6 @@ class MakingMarket(QuotingMarket[MakingParams]):
 
     def policies(self) -> dict[str, Policy]:
         return {"optimal": self.optimal(), "symmetric": self.symmetric()}
-
-
-class ExecutionParams(Section):
-    """Cartea, Jaimungal, Penalva 2015, chapters 6.4 and 6.5: a seller; time in a unit of the user's choice."""
-
-    S0: Price = 100.0
-    """Mid at the start, money."""
-    q0: Scale = 10.0
-    """Lots to sell."""
-    T: Scale = 1.0
-    """Length of an episode."""
-    sigma: Annotated[Float, Field(ge=0, le=1e6)] = 0.1
-    """Volatility of the mid, money per sqrt(time)."""
-    k: Scale = 0.01
-    """Temporary impact: money per (lot per time)."""
-    b: Annotated[Float, Field(ge=0, le=1e6)] = 0.001
-    """Permanent impact: money per lot."""
-    phi: Penalty = 0.1
-    """Running penalty, money per lot^2 and time."""
-    alpha: Penalty = 1.0
-    """Penalty on what is left at the end, money per lot^2."""
-    steps: Steps = 100
-    """Decisions in an episode."""
-    max_speed: Annotated[Float, Field(gt=0, le=1e9)] | None = None
-    """Fastest selling, lots per time; none: twice the best first speed, or 4 q0 / T if that is more."""
-
-    @model_validator(mode="after")
-    def _check(self) -> ExecutionParams:
-        if self.alpha <= 0.5 * self.b:
-            raise ValueError(
-                f"alpha: must exceed b / 2 ({0.5 * self.b:g}), or lots left at the end cost less than selling them"
-            )
-        return self
-
-    @property
-    def dt(self) -> float:
-        """Time between decisions."""
-        return self.T / self.steps
 
 
 class ExecutionMarket(KnownMarket[ExecutionParams]):
@@ -202,7 +146,10 @@ class ExecutionMarket(KnownMarket[ExecutionParams]):
         sold = -np.diff(q)
         running = p.phi * p.dt * np.sum(q[:-1] ** 2 + q[:-1] * q[1:] + q[1:] ** 2) / 3.0
         return float(
-            -p.k * np.sum(sold**2) / p.dt - 0.5 * p.b * (q[0] ** 2 - q[-1] ** 2) - running - p.alpha * q[-1] ** 2
+            -p.k * np.sum(sold**2) / p.dt
+            - 0.5 * p.b * (q[0] ** 2 - q[-1] ** 2)
+            - running
+            - p.alpha * q[-1] ** 2
         )
 
     def _follow(self, name: str, shares: Callable[[np.ndarray], np.ndarray]) -> Policy:

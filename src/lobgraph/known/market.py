@@ -16,13 +16,14 @@ import numpy as np
 import torch
 from scipy.special import ndtri
 
-from ..config import ConfigError, Section
+from ..config import ConfigError
 from ..env.actions import RoleSpec
 from ..env.observe import Observation
+from .params import KnownParams
 
 BATCH = 4096  # environments side by side in `simulate`
 Rule = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-P = TypeVar("P", bound=Section)
+P = TypeVar("P", bound=KnownParams)
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class KnownMarket(ABC, Generic[P]):
             raise ConfigError(f"num_envs: must be at least 1, got {num_envs}")
         self.params, self.seed = params, int(seed)
         self._num_envs = num_envs
-        self.steps: int = params.steps  # type: ignore[attr-defined]  (every market's parameters have it)
+        self.steps = params.steps
         low, high = self._bounds()
         pair = self.role == "arbitrageur"
         self.spec = RoleSpec(
@@ -251,7 +252,7 @@ class KnownMarket(ABC, Generic[P]):
         """
         if episodes < 1:
             raise ValueError(f"episodes: must be at least 1, got {episodes}")
-        act = _actor(policy)
+        act = actor(policy)
         market = self.copy(min(episodes, BATCH), seed)
         obs, parts = market.reset(), []
         while sum(len(part.profit) for part in parts) < episodes:
@@ -266,7 +267,8 @@ class KnownMarket(ABC, Generic[P]):
         return Results(*(np.concatenate(x)[:episodes] for x in zip(*parts, strict=True)))
 
 
-def _actor(policy: Any) -> Callable[[Mapping[str, Observation]], Mapping[str, Any]]:
+def actor(policy: Any) -> Callable[[Mapping[str, Observation]], Mapping[str, Any]]:
+    """A policy as a function of the observations; see `KnownMarket.simulate`."""
     if hasattr(policy, "act"):
         return lambda obs: policy.act(obs, deterministic=True)
     return policy

@@ -12,70 +12,20 @@ which is solved to rounding on Gauss-Legendre nodes, for the long run and, backw
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
-from pydantic import Field, model_validator
 from scipy.optimize import brentq
 from scipy.special import erfi, ndtr
 
-from ..config import Float, Section
 from .market import KnownMarket, Policy
-from .quoting import Price, Scale, Steps
+from .params import PairParams
 
 GAP, FACTOR, START = 1, 2, 3  # purposes of draws
 FAR = 8.0  # deviations of the gap beyond which it is never seen
 DENSITY = 6.0  # nodes per half-width of the interval and deviation of a step: errors below 1e-10
-
-
-class PairParams(Section):
-    """A cointegrated pair; money, time in a unit of the user's choice."""
-
-    theta: Scale = 1.0
-    """Mean reversion of the gap, per time."""
-    sigma: Scale = 1.0
-    """Volatility of the gap, money per sqrt(time)."""
-    cost: Annotated[Float, Field(gt=0, le=1e6)] = 0.1
-    """c: money per unit of change of the position, both assets together."""
-    sigma_factor: Annotated[Float, Field(ge=0, le=1e6)] = 1.0
-    """Volatility of what the two prices share, money per sqrt(time)."""
-    S0: Price = 100.0
-    """What the two prices share at the start, money."""
-    T: Scale = 20.0
-    """Length of an episode."""
-    steps: Steps = 400
-    """Decisions in an episode."""
-
-    @property
-    def dt(self) -> float:
-        """Time between decisions."""
-        return self.T / self.steps
-
-    @property
-    def memory(self) -> float:
-        """What is left of a gap after a step."""
-        return float(np.exp(-self.theta * self.dt))
-
-    @property
-    def step_std(self) -> float:
-        """Deviation of the gap's change in a step, money."""
-        return float(self.gap_std * np.sqrt(-np.expm1(-2.0 * self.theta * self.dt)))
-
-    @property
-    def gap_std(self) -> float:
-        """Deviation of the gap in the long run, money."""
-        return self.sigma / np.sqrt(2.0 * self.theta)
-
-    @model_validator(mode="after")
-    def _check(self) -> PairParams:
-        if self.cost > 2.0 * self.gap_std:
-            raise ValueError(
-                f"cost: must be at most two deviations of the gap, 2 sigma / sqrt(2 theta) = {2 * self.gap_std:g}; "
-                "with more nothing would be traded"
-            )
-        if self.theta * self.dt < 1e-5:
-            raise ValueError(f"steps: theta T / steps must be at least 1e-5, got {self.theta * self.dt:g}")
-        return self
 
 
 class Line(NamedTuple):
@@ -166,15 +116,17 @@ class PairMarket(KnownMarket[PairParams]):
         std, c = self.params.gap_std, self.params.cost / self.params.gap_std
 
         def slope(z: float) -> float:  # of the rate, times positive factors; z = b / deviation
-            return float(np.pi * erfi(z / np.sqrt(2.0)) * np.exp(-0.5 * z * z) - (z - c) * np.sqrt(2.0 * np.pi))
+            return float(
+                np.pi * erfi(z / np.sqrt(2.0)) * np.exp(-0.5 * z * z) - (z - c) * np.sqrt(2.0 * np.pi)
+            )
 
-        return std * float(brentq(slope, c, FAR, xtol=1e-13))  # type: ignore[arg-type]
+        return std * root(slope, c, FAR)
 
     # --- steps, in the long run ---
 
     def _line(self, low: float, high: float) -> Line:
         n = int(DENSITY * 0.5 * (high - low) / self.params.step_std) + 24
-        x, w = np.polynomial.legendre.leggauss(n)
+        x, w = _rule(n)
         return Line(0.5 * (low + high) + 0.5 * (high - low) * x, 0.5 * (high - low) * w)
 
     def _reach(self, x: np.ndarray, line: Line, b: float) -> tuple[np.ndarray, np.ndarray]:
@@ -200,14 +152,16 @@ class PairMarket(KnownMarket[PairParams]):
             return float(drift * b + row[0] @ g + 2.0 * p.cost * beyond[0] + 2.0 * p.cost)
 
         low = min(1e-3 * p.gap_std, 0.5 * p.cost)
-        return float(brentq(excess, low, 5.0 * p.gap_std, xtol=1e-12 * p.gap_std))  # type: ignore[arg-type]
+        return root(excess, low, 5.0 * p.gap_std)
 
     def rate(self, b: float) -> float:
         """Mean profit per time in the long run with threshold b in steps, money."""
         line = self._line(-b, b)
         inside, outside = self._reach(line.at, line, b)
         held = np.linalg.solve(np.eye(len(line.at)) - inside, outside)
-        return (self._holding(line, held, b) - self._paid(line, held, b, b)) / self.params.dt
+        weight, rest = self._beyond(line, b, b)
+        paid = 2.0 * self.params.cost * float(weight @ held + rest)
+        return (self._holding(line, held, b) - paid) / self.params.dt
 
     def _holding(self, line: Line, held: np.ndarray, b: float) -> float:
         """Mean profit of a step from the mean position `held` on the line, 1 below it, -1 above it."""
@@ -216,13 +170,16 @@ class PairMarket(KnownMarket[PairParams]):
         inside = np.sum(line.weight * law * line.at * held)
         return float((1.0 - p.memory) * (2.0 * p.gap_std * _density(b / p.gap_std) - inside))
 
-    def _paid(self, line: Line, held: np.ndarray, b_before: float, b: float) -> float:
-        """Mean cost of reversing at -b and b from the mean position `held` on the line of the step before."""
+    def _beyond(self, line: Line, b_before: float, b: float) -> tuple[np.ndarray, float]:
+        """Weights (n,) and a constant: E[position of the step before + 1 where the gap is now at least b].
+
+        To be applied to the mean position of the step before on its line.
+        """
         p = self.params
-        beyond = self._line(b, max(b + p.step_std, FAR * p.gap_std))
-        inside, outside = self._reach(beyond.at, line, b_before)
-        law = beyond.weight * _density(beyond.at / p.gap_std) / p.gap_std
-        return float(2.0 * p.cost * np.sum(law * (1.0 + inside @ held + outside)))
+        far = self._line(b, max(b + p.step_std, FAR * p.gap_std))
+        inside, outside = self._reach(far.at, line, b_before)
+        law = far.weight * _density(far.at / p.gap_std) / p.gap_std
+        return law @ inside, float(law @ (1.0 + outside))
 
     # --- steps, in an episode ---
 
@@ -248,7 +205,11 @@ class PairMarket(KnownMarket[PairParams]):
             if float(advantage(np.array([far]))[0]) > -two_c:
                 b = far
             else:
-                b = float(brentq(lambda x, f=advantage: float(f(np.array([x]))[0]) + two_c, 0.0, far, xtol=1e-13 * far))  # type: ignore[arg-type]
+                b = float(
+                    brentq(
+                        lambda x, f=advantage: float(f(np.array([x]))[0]) + two_c, 0.0, far, xtol=1e-13 * far
+                    )
+                )  # type: ignore[arg-type]
             line = self._line(-b, b)
             g = advantage(line.at)
             out[i] = b
@@ -260,23 +221,35 @@ class PairMarket(KnownMarket[PairParams]):
     def profit(self, b: float | np.ndarray) -> float:
         """Mean profit of an episode with thresholds b, one number or (steps,), money; exact."""
         by_step = np.broadcast_to(np.asarray(b, float), (self.steps,)).clip(1e-9, FAR * self.params.gap_std)
-        p, total = self.params, 0.0
+        two_c = 2.0 * self.params.cost
         at = float(by_step[0])
         line = self._line(-at, at)
         held = np.zeros(len(line.at))  # mean position after the decision, by gap
-        total = self._holding(line, held, at) - 2.0 * p.cost * float(ndtr(-at / p.gap_std))
-        for i in range(1, self.steps):
-            now = float(by_step[i])
-            paid, new = self._paid(line, held, at, now), self._line(-now, now)
-            inside, outside = self._reach(new.at, line, at)
-            before, held, line, at = held, inside @ held + outside, new, now
-            gain = self._holding(line, held, at) - paid
-            total += gain
-            same = len(before) == len(held) and np.abs(held - before).max() < 1e-14
-            if same and np.all(by_step[i:] == now):
-                return total + gain * (self.steps - 1 - i)
+        total = self._holding(line, held, at) - two_c * float(ndtr(-at / self.params.gap_std))
+        known = np.nan, np.nan  # the thresholds of the weights at hand
+        weight = inside = outside = held
+        rest, new = 0.0, line
+        for now in by_step[1:].tolist():
+            if known != (at, now):
+                known, new = (at, now), self._line(-now, now)
+                weight, rest = self._beyond(line, at, now)
+                inside, outside = self._reach(new.at, line, at)
+            total -= two_c * float(weight @ held + rest)
+            line, at, held = new, now, inside @ held + outside
+            total += self._holding(line, held, at)
         return total
+
+
+@lru_cache(maxsize=256)
+def _rule(n: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.polynomial.legendre.leggauss(n)
 
 
 def _density(z: np.ndarray | float) -> np.ndarray | float:
     return np.exp(-0.5 * np.square(z)) / np.sqrt(2.0 * np.pi)
+
+
+def root(f: Callable[[float], float], low: float, high: float) -> float:
+    """Where f changes sign between low and high, to rounding."""
+    found: Any = brentq(f, low, high, xtol=1e-13 * high)
+    return float(found)

@@ -10,56 +10,16 @@ Besides the simulation there is an exact recursion for any policy of (step, inve
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
-from pydantic import Field
 from scipy.special import gammaln
 
-from ..config import Float, Int, Section
-from .market import KnownMarket, P, Policy
+from .market import KnownMarket, Policy
+from .params import QuotingParams
 
-Price = Annotated[Float, Field(ge=-1e6, le=1e6)]
-Scale = Annotated[Float, Field(ge=1e-6, le=1e6)]
-Steps = Annotated[Int, Field(ge=1, le=100_000)]
 BUYS, SELLS, MOVE = 1, 2, 3  # purposes of draws
-TAIL = 1e-13  # of a Poisson law that the recursion leaves out
-
-
-class QuotingParams(Section):
-    """A maker's market; lots, money, time in a unit of the user's choice."""
-
-    S0: Price = 100.0
-    """Mid at the start, money."""
-    T: Scale = 1.0
-    """Length of an episode."""
-    sigma: Annotated[Float, Field(ge=0, le=1e6)] = 2.0
-    """Volatility of the mid, money per sqrt(time)."""
-    k: Scale = 1.5
-    """Decay of the fill rate with the offset, per money."""
-    A: Scale = 140.0
-    """Fill rate of a quote at the mid, per time and side."""
-    steps: Steps = 200
-    """Decisions in an episode."""
-    max_inventory: Annotated[Int, Field(ge=1, le=200)] = 50
-    """Lots at which the side that would add to them is not quoted."""
-    max_offset: Annotated[Float, Field(gt=0, le=1e6)] | None = None
-    """Largest offset from the mid on either side of it, money; none: 8 / k, wider where risk asks for it."""
-
-    @property
-    def dt(self) -> float:
-        """Time between decisions."""
-        return self.T / self.steps
-
-    @property
-    def risk(self) -> float:
-        """What a lot of inventory may move the best offsets by, money."""
-        return 0.0
-
-    @property
-    def offset_bound(self) -> float:
-        """`max_offset`, or its default."""
-        return self.max_offset if self.max_offset is not None else 8.0 / self.k + self.risk
+Q = TypeVar("Q", bound=QuotingParams)
 
 
 class Exact(NamedTuple):
@@ -71,22 +31,19 @@ class Exact(NamedTuple):
     value: float  # mean objective, or certainty equivalent, money
 
 
-class QuotingMarket(KnownMarket[P]):
-    """One maker, one book; `params` is a QuotingParams with `fills`."""
+class QuotingMarket(KnownMarket[Q]):
+    """One maker, one book; see the module for `params.fills`."""
 
     role = "maker"
     action_names = ("bid_offset", "ask_offset")  # from the mid, money; a negative one is beyond it
     node_features = ("inventory", "move")  # lots; mid less its value at the start, money
-    gamma: ClassVar[float] = 0.0  # absolute risk aversion, per money; 0: the mean counts
-    phi: ClassVar[float] = 0.0  # running penalty, money per lot^2 and time
-    alpha: ClassVar[float] = 0.0  # penalty on the final inventory, money per lot^2
-    p: QuotingParams
-    fills: Literal["linear", "exact", "poisson"]
+    gamma: float = 0.0  # absolute risk aversion, per money; 0: the mean counts
+    phi: float = 0.0  # running penalty, money per lot^2 and time
+    alpha: float = 0.0  # penalty on the final inventory, money per lot^2
 
     def _bounds(self) -> tuple[list[float], list[float]]:
-        self.p = p = self.params  # type: ignore[assignment]
-        self.fills = p.fills  # type: ignore[attr-defined]
-        return [-p.offset_bound] * 2, [p.offset_bound] * 2
+        widest = self.params.offset_bound
+        return [-widest, -widest], [widest, widest]
 
     def _start(self) -> None:
         self.move = np.zeros(self.num_envs)  # (E,) mid less S0
@@ -97,7 +54,7 @@ class QuotingMarket(KnownMarket[P]):
 
     def _trade(self, action: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Fill and move the mid. Returns edge and holding profit (E,) money, and the time integral of q^2 (E,)."""
-        p, q = self.p, self.inventory[:, 0]
+        p, q = self.params, self.inventory[:, 0]
         bought = self._fills(action[:, 0], p.max_inventory - q, BUYS)
         sold = self._fills(action[:, 1], p.max_inventory + q, SELLS)
         squared = integral_of_square(q, bought, sold) * p.dt
@@ -111,9 +68,9 @@ class QuotingMarket(KnownMarket[P]):
     def _fills(self, offset: np.ndarray, room: np.ndarray, purpose: int) -> np.ndarray:
         """(E,) lots filled at these offsets, at most `room`."""
         draw = self.uniform(purpose)
-        mean = self.p.A * np.exp(-self.p.k * offset) * self.p.dt
-        if self.fills != "poisson":
-            chance = np.minimum(mean, 1.0) if self.fills == "linear" else -np.expm1(-mean)
+        mean = self.params.A * np.exp(-self.params.k * offset) * self.params.dt
+        if self.params.fills != "poisson":
+            chance = np.minimum(mean, 1.0) if self.params.fills == "linear" else -np.expm1(-mean)
             return np.where(room > 0, draw < chance, False).astype(float)
         count, pmf = np.zeros(self.num_envs), np.exp(-mean)
         more, below, n = 1.0 - draw > pmf, pmf, 0  # a small draw fills, as in the other laws
@@ -129,7 +86,7 @@ class QuotingMarket(KnownMarket[P]):
 
     def table(self, policy: Policy) -> np.ndarray:
         """(steps, 2 Q + 1, 2) offsets of a policy by step and inventory -Q..Q, where the mid has not moved."""
-        held = np.arange(-self.p.max_inventory, self.p.max_inventory + 1.0)
+        held = np.arange(-self.params.max_inventory, self.params.max_inventory + 1.0)
         nodes = np.zeros((len(held), 1, 2))
         nodes[:, 0, 0] = held
         edges = np.zeros((len(held), 0, 1))
@@ -138,7 +95,7 @@ class QuotingMarket(KnownMarket[P]):
 
     def exact(self, policy: Policy) -> Exact:
         """Mean, deviation and value of a policy by backward recursion over (step, inventory); no simulation."""
-        p, most, g = self.p, self.p.max_inventory, self.gamma
+        p, most, g = self.params, self.params.max_inventory, self.gamma
         held = np.arange(-most, most + 1.0)
         mean, square, final, final_square = np.zeros_like(held), np.zeros_like(held), held, held**2
         value = np.zeros_like(held) if g else -self.alpha * held**2
@@ -164,12 +121,12 @@ class QuotingMarket(KnownMarket[P]):
 
     def _law(self, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Counts 0..M and the law (2 Q + 1, M + 1, M + 1) of bids and asks filled in a step at `offsets` (2 Q + 1, 2)."""
-        most = self.p.max_inventory
+        most = self.params.max_inventory
         held = np.arange(-most, most + 1)
-        mean = self.p.A * np.exp(-self.p.k * offsets) * self.p.dt  # (2 Q + 1, 2)
+        mean = self.params.A * np.exp(-self.params.k * offsets) * self.params.dt  # (2 Q + 1, 2)
         room = np.stack([most - held, most + held], axis=1)
-        if self.fills != "poisson":
-            chance = np.minimum(mean, 1.0) if self.fills == "linear" else -np.expm1(-mean)
+        if self.params.fills != "poisson":
+            chance = np.minimum(mean, 1.0) if self.params.fills == "linear" else -np.expm1(-mean)
             chance = np.where(room > 0, chance, 0.0)
             law = np.stack([1.0 - chance, chance], axis=-1)
         else:
