@@ -29,7 +29,8 @@ CAPTIONS = {
     "distribution": "How often so many lots are held, over all steps and episodes. The outermost bins hold what lies beyond.",
     "quotes": "One episode, the first, not chosen; all actors meet the same noise in it. Prices are ticks from the mid at "
     "each decision; a quote is drawn from the decision that placed it to the next. Full marks: fills of resting orders, at "
-    "their price. Hollow marks: orders that took, at the opposite best price of the decision.",
+    "their price. Hollow marks: orders that took, at the opposite best price of the decision. A mark's area grows with the lots, "
+    "up to ten.",
     "execution": "Share of the target still to trade, over episodes, agents and books with a target. The dashed line trades "
     "the same number of lots at every step.",
     "market": "Means over episodes, books averaged first, with t intervals. These are levels, not differences: intervals "
@@ -66,12 +67,14 @@ def comparison_figures(
         raise ValueError(f"series: {unknown[0]!r} is not among the names {list(names)}")
     made: dict[str, Figure | None] = {}
     if differences is not None and len(differences):
-        made["differences"] = forest.differences(names, differences, role)
-        made["market_differences"] = forest.differences(names, differences, "market")
+        for what, of in (("differences", role), ("market_differences", "market")):
+            made |= _by_regime(
+                what, [(r, forest.differences(names, differences, of, r)) for r in _order(differences)]
+            )
     if series and all(role in s.specs for s in series.values()):
         made |= _agents(names, series, role)
     if market is not None and len(market):
-        made["market"] = forest.market(names, market)
+        made |= _by_regime("market", [(r, forest.market(names, market, r)) for r in _order(market)])
     if series:
         made["crash"] = crash(names, series)
     return {name: fig for name, fig in made.items() if fig is not None}
@@ -86,7 +89,15 @@ def _agents(names: Sequence[str], series: Played, role: str) -> dict[str, Figure
         "inventory": paths.inventory_fans(names, series, role),
         "distribution": paths.inventory_distribution(names, series, role),
     }
-    for i, regime in enumerate(regimes_of(series)):
-        made[f"quotes-{regime}" if i else "quotes"] = ladder.ladder(names, series, role, regime)
+    made |= _by_regime("quotes", [(r, ladder.ladder(names, series, role, r)) for r in regimes_of(series)])
     made["decisions"] = decision_maps(names, series, role)
     return made
+
+
+def _order(table: pd.DataFrame) -> list[str]:
+    return list(dict.fromkeys(table["regime"]))
+
+
+def _by_regime(name: str, figures: Sequence[tuple[str, Figure | None]]) -> dict[str, Figure | None]:
+    """File names: the first regime's figure has the plain one, the others say their regime."""
+    return {f"{name}-{regime}" if i else name: fig for i, (regime, fig) in enumerate(figures)}

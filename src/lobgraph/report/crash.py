@@ -66,7 +66,9 @@ def crash(names: Sequence[str], series: Played) -> Figure | None:
             axes[-1][column].set_xlabel("time from the baseline's lowest mid (s)")
         for (label, _), row in zip(ROWS, axes, strict=True):
             row[0].set_ylabel(label)
-        heading(fig, f"Around each episode's largest fall of the mid (where {names[0]} acts): mean over episodes")
+        heading(
+            fig, f"Around each episode's largest fall of the mid (where {names[0]} acts): mean over episodes"
+        )
         grey_legend(fig, axes[0][0].get_legend_handles_labels()[0], columns=3)
     return fig
 

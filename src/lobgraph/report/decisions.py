@@ -30,14 +30,10 @@ class Decisions:
     y_name: str
 
 
-VALUES = {  # role -> what is mapped: words with unit, and whether it has a sign
-    "maker": {
-        "bid: ticks below mid": False,
-        "ask: ticks above mid": False,
-        "middle of quotes less mid (ticks)": True,
-    },
-    "taker": {"lots traded": True},
-    "arbitrageur": {"lots traded in the first leg": True},
+VALUES = {  # role -> what is mapped; a maker's last one is a difference, the others' has a sign
+    "maker": ("bid: ticks below mid", "ask: ticks above mid", "middle of quotes less mid"),
+    "taker": ("lots traded",),
+    "arbitrageur": ("lots traded in the first leg",),
 }
 
 
@@ -59,9 +55,9 @@ def _quotes(s: Series, role: str) -> Decisions:
     px = np.where(standing, placed, np.nan)
     mid = s.mid[:-1, :, None]
     offsets = (mid - px[..., 0], px[..., 1] - mid, px.mean(axis=-1) - mid)
-    names = VALUES["maker"]
-    return _flat(s, role, imbalance(s)[:, :, None], s.inventory[:-1, :, own], dict(zip(names, offsets, strict=True)),
-                 "imbalance at the best", "inventory (lots)")  # fmt: skip
+    values = dict(zip(VALUES[role], offsets, strict=True))
+    return _flat(s, role, imbalance(s)[:, :, None], s.inventory[:-1, :, own], values, "imbalance at the best",
+                 "inventory (lots)")  # fmt: skip
 
 
 def _orders(s: Series, role: str) -> Decisions:
@@ -73,7 +69,7 @@ def _orders(s: Series, role: str) -> Decisions:
                      "imbalance at the best", "inventory (lots)")  # fmt: skip
     side = np.sign(target).astype(float)
     left = 100.0 * np.abs(s.remaining[:-1, :, own]) / np.maximum(np.abs(target), 1)
-    towards = np.where(side == 0, np.nan, side * traded)
+    towards = np.where(left > 0, side * traded, np.nan)  # with nothing left there is nothing to decide
     return _flat(s, role, side * imbalance(s)[:, :, None], left, {"lots traded": towards},
                  "imbalance, + favours its side", "still to trade (% of target)")  # fmt: skip
 
@@ -93,7 +89,13 @@ def _legs(s: Series, role: str) -> Decisions:
 
 
 def _flat(
-    s: Series, role: str, x: np.ndarray, y: np.ndarray, values: Mapping[str, np.ndarray], x_name: str, y_name: str
+    s: Series,
+    role: str,
+    x: np.ndarray,
+    y: np.ndarray,
+    values: Mapping[str, np.ndarray],
+    x_name: str,
+    y_name: str,
 ) -> Decisions:
     """Arrays that broadcast to (T, B, K, items), to entries of those decisions in which the agent could act."""
     steps = len(s.volume)

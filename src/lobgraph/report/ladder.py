@@ -43,7 +43,9 @@ def ladder(names: Sequence[str], series: Played, role: str, regime: str, book: i
         axes[-1][0].set_xlabel("time (s)")
         some = series[shown[0], regime]
         count = f" (first {ACTORS} of {len(names)})" if len(names) > len(shown) == ACTORS else ""
-        what = "Quotes around the mid, with fills" if role == "maker" else f"Trades of the {role} around the mid"
+        what = (
+            "Quotes around the mid, with fills" if role == "maker" else f"Trades of the {role} around the mid"
+        )
         where = f"episode {some.episode[0]}, book {some.cfg.market.books[book]}"
         first = f", agent 0 of {some.specs[role].count}" if some.specs[role].count > 1 else ""
         heading(fig, f"{what}: {where}{first}, {regime}{count}")
@@ -67,6 +69,8 @@ def _ladder(ax: Axes, s: Series, g: int, a: int) -> float:
             distance.append(float(np.quantile(np.abs(placed[standing]), 0.98)))
         _marks(ax, time, placed, passive, "^" if side == 0 else "v", colour, filled=True)
         _marks(ax, time, best[1 - side], taken, "^" if side == 0 else "v", colour, filled=False)
+        if (taken > 0).any():
+            distance.append(float(np.abs(best[1 - side][taken > 0]).max()))
     return max(distance)
 
 
@@ -93,4 +97,4 @@ def _ladder_handles(role: str) -> list[Line2D | Patch]:
         handles += [mark("^", BID, True, "bought at its bid"), mark("v", ASK, True, "sold at its ask")]
     else:
         handles += [mark("^", BID, False, "bought"), mark("v", ASK, False, "sold")]
-    return [*handles, Line2D([], [], ls="", label="area: lots, up to 10")]
+    return handles

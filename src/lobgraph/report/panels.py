@@ -40,7 +40,8 @@ def wrapped(text: str, width: int) -> str:
     """The text in lines of about `width` characters; names of strategies are broken after their punctuation."""
     spaced = text.replace(":", ": ").replace(",", ", ")
     return "\n".join(
-        line.replace(": ", ":").replace(", ", ",") for line in textwrap.wrap(spaced, width, break_long_words=True)
+        line.replace(": ", ":").replace(", ", ",")
+        for line in textwrap.wrap(spaced, width, break_long_words=True)
     )
 
 
@@ -49,20 +50,18 @@ def heading(fig: Figure, text: str) -> None:
 
 
 def actor_grid(
-    names: Sequence[str], regimes: Sequence[str], height: float, **kwargs: Any
+    names: Sequence[str], regimes: Sequence[str], height: float
 ) -> tuple[Figure, dict[tuple[str, str], Axes]]:
     """A panel for each actor and regime, at most COLUMNS side by side; a regime starts on a new row.
 
-    Panels share both axes and are titled by what they show. `kwargs` go to Figure.subplots.
+    Panels share the axis of time and are titled by what they show; `label_grid` gives those of a regime one height.
     """
     columns = min(len(names), COLUMNS)
     if len(names) > COLUMNS:  # rows as equal as can be
         columns = min(range(COLUMNS - 1, COLUMNS + 1), key=lambda c: (-len(names) % c, -c))
     each = -(-len(names) // columns)
     width = WIDTH / max(columns, 2) if columns > 1 else 8.0
-    fig, grid = figure(
-        each * len(regimes), columns, width, height, **{"sharex": True, "sharey": True, **kwargs}
-    )
+    fig, grid = figure(each * len(regimes), columns, width, height, sharex=True)
     panels = {}
     for r, regime in enumerate(regimes):
         for i in range(each * columns):
@@ -79,12 +78,19 @@ def actor_grid(
 
 
 def label_grid(panels: Mapping[tuple[str, str], Axes], x: str, y: str) -> None:
-    """Label the axes of a grid where ticks are labelled: the bottom of each column, the left of each row."""
+    """Give the panels of a regime one height; label the bottom of each column and the left of each row."""
+    for regime in {r for _, r in panels}:
+        own = [ax for (_, r), ax in panels.items() if r == regime]
+        limits = np.array([ax.get_ylim() for ax in own if ax.has_data()] or [(0.0, 1.0)])
+        for ax in own:
+            ax.set_ylim(limits[:, 0].min(), limits[:, 1].max())
     for ax in panels.values():
         if ax.xaxis.get_tick_params().get("labelbottom", True):
             ax.set_xlabel(x)
         if ax.get_subplotspec().is_first_col():  # type: ignore[union-attr]
             ax.set_ylabel(y)
+        else:
+            ax.tick_params(labelleft=False)
 
 
 def fan(ax: Axes, time: np.ndarray, samples: np.ndarray, colour: str) -> None:

@@ -52,12 +52,16 @@ def equity(names: Sequence[str], series: Played, role: str, level: float = 0.95)
                 mean, half = paths.mean(axis=1), _half_width(paths, level)
                 ax.plot(s.time, mean, label=name, **look(i))
                 if half is not None:
-                    ax.fill_between(s.time, mean - half, mean + half, color=look(i)["color"], alpha=0.15, lw=0)
+                    ax.fill_between(
+                        s.time, mean - half, mean + half, color=look(i)["color"], alpha=0.15, lw=0
+                    )
             ax.axhline(0.0, color="#888888", lw=0.8)
             ax.set(title=regime, xlabel="time (s)")
             ax.margins(x=0.01)
         axes[0][0].set_ylabel("mean equity after fees (tick-lots)")
-        heading(fig, f"Equity of the {role}: mean over episodes, band: {100 * level:.0f} % interval of the mean")
+        heading(
+            fig, f"Equity of the {role}: mean over episodes, band: {100 * level:.0f} % interval of the mean"
+        )
         legend_below(fig, axes[0][0], columns=3)
     return fig
 
@@ -94,7 +98,9 @@ def equity_fans(names: Sequence[str], series: Played, role: str) -> Figure:
         heading(fig, f"Equity of the {role}: spread over episodes")
         lines = [Line2D([], [], color="black", lw=0.9, label="mean")]
         if len(names) > 1:
-            lines.append(Line2D([], [], color="black", lw=0.9, ls=":", label=f"mean of the baseline, {names[0]}"))
+            lines.append(
+                Line2D([], [], color="black", lw=0.9, ls=":", label=f"mean of the baseline, {names[0]}")
+            )
         grey_legend(fig, [*_fan_handles(), *lines], columns=5)
     return fig
 
@@ -117,7 +123,12 @@ def inventory_fans(names: Sequence[str], series: Played, role: str) -> Figure:
                 empty(ax, "not played")
                 continue
             s = series[name, regime]
-            fan(ax, s.time, of_agents(s.inventory[:, :, s.specs[role].agents]), look(names.index(name))["color"])
+            fan(
+                ax,
+                s.time,
+                of_agents(s.inventory[:, :, s.specs[role].agents]),
+                look(names.index(name))["color"],
+            )
             ax.axhline(0.0, color="#888888", lw=0.6)
             ax.margins(x=0.01)
             whole_ticks(ax)

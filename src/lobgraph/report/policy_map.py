@@ -32,7 +32,9 @@ TIMES = (0.9, 0.5, 0.1)  # shares of the episode's time left at which it is aske
 UNSEEN = "#d9d9d9"
 EVER = (1.0, 0.0)  # the whole episode
 
-Row = tuple[str, dict[str, np.ndarray], np.ndarray, np.ndarray]  # label, column -> (y, x) values, edges of y and x
+Row = tuple[
+    str, dict[str, np.ndarray], np.ndarray, np.ndarray
+]  # label, column -> (y, x) values, edges of y and x
 
 
 def decision_maps(names: Sequence[str], series: Played, role: str) -> Figure | None:
@@ -49,7 +51,9 @@ def decision_maps(names: Sequence[str], series: Played, role: str) -> Figure | N
     if some is None:
         return None
     more = f", first {ACTORS} of {len(rows)}" if len(rows) > ACTORS else ""
-    return _draw(rows[:ACTORS], role, some, f"Decisions of the {role}: mean by cell{more}; grey: hardly ever there")
+    return _draw(
+        rows[:ACTORS], role, some, f"Decisions of the {role}: mean by cell{more}; grey: hardly ever there"
+    )
 
 
 def policy_map(
@@ -66,7 +70,9 @@ def policy_map(
         s, background = probe.meet(given, cfg, role, others, episodes, seed)
         seen = decisions(s, role)
         x, y = (np.linspace(e[0], e[-1], GRID) for e in (x_edges(seen), y_edges(seen)))
-        asked = {f"{100 * t:.0f} % of time left": probe.asked(given, cfg, role, background, x, y, t) for t in TIMES}
+        asked = {
+            f"{100 * t:.0f} % of time left": probe.asked(given, cfg, role, background, x, y, t) for t in TIMES
+        }
         rows = _rows(asked, role, name, _edges(y), _edges(x))
         return _draw(rows, role, seen, f"{name}: mean action of the policy, by what it is told")
     seen = together(list(play(cfg, {**others, role: given}, episodes, seed)), role)
@@ -76,7 +82,12 @@ def policy_map(
     by_time = {
         _window(w): {value: cell_means(seen, value, y, x, w) for value in VALUES[role]} for w in WINDOWS
     }
-    return _draw(_rows(by_time, role, name, y, x), role, seen, f"{name}: decisions, mean by cell; grey: hardly ever there")
+    return _draw(
+        _rows(by_time, role, name, y, x),
+        role,
+        seen,
+        f"{name}: decisions, mean by cell; grey: hardly ever there",
+    )
 
 
 def together(batches: Sequence[Series], role: str) -> Decisions:
@@ -121,52 +132,50 @@ def _edges(points: np.ndarray) -> np.ndarray:
 
 def _draw(rows: Sequence[Row], role: str, some: Decisions, title: str) -> Figure:
     columns = list(rows[0][1])
+    groups = (
+        [columns] if role != "maker" else [columns[:2], columns[2:]]
+    )  # a scale each: both offsets have one
     with style():
-        fig, axes = figure(len(rows), len(columns), WIDTH / len(columns), 2.5 if len(rows) > 1 else 3.4, sharex="col")
-        scales = {c: _scale([row[1][c] for row in rows], _signed(c, role)) for c in columns}
-        if len(VALUES[role]) == 1:  # the same value in all columns
-            one = _scale([z for row in rows for z in row[1].values()], _signed("", role))
-            scales = dict.fromkeys(columns, one)
-        for line, (name, maps, y, x) in zip(axes, rows, strict=True):
-            for ax, column in zip(line, columns, strict=True):
-                _heat(ax, maps[column], y, x, *scales[column])
-                if line is axes[0]:
-                    ax.set_title(column, fontsize=9)
-                if line is axes[-1]:
-                    ax.set_xlabel(some.x_name)
-            label = some.y_name
-            line[0].set_ylabel(f"{wrapped(name, 30)}\n{label}" if len(rows) > 1 else label)
-        for k, column in enumerate(columns):
-            if len(VALUES[role]) == 1 and k < len(columns) - 1:
-                continue
-            over = [line[k] for line in axes] if len(VALUES[role]) > 1 else [ax for line in axes for ax in line]
-            bar = fig.colorbar(_mappable(*scales[column]), ax=over, pad=0.02, aspect=12 * len(rows) + 8)
-            bar.set_label("ticks" if role == "maker" else _lots(some))
+        height = 1.8 if len(rows) > 3 else 2.3 if len(rows) > 1 else 3.2
+        fig, axes = figure(len(rows), len(columns), WIDTH / len(columns), height, sharex="col")
+        for group in groups:
+            scale = _scale([maps[c] for _, maps, _, _ in rows for c in group], signed=group is groups[-1])
+            over = [axes[i][columns.index(c)] for i in range(len(rows)) for c in group]
+            for ax, (maps, y, x, c) in zip(over, [(*row[1:], c) for row in rows for c in group], strict=True):
+                _heat(ax, maps[c], y, x, *scale)
+            bar = fig.colorbar(
+                ScalarMappable(scale[1], scale[0]), ax=over, pad=0.02, aspect=12 * len(rows) + 8
+            )
+            bar.set_label(_meaning(role, some, group))
+        for ax, column in zip(axes[0], columns, strict=True):
+            ax.set_title(column, fontsize=9)
+        for ax in axes[-1]:
+            ax.set_xlabel(some.x_name)
+        for line, (name, *_) in zip(axes, rows, strict=True):
+            line[0].set_ylabel(
+                f"{wrapped(name, 26)}\n{some.y_name}" if len(rows) > 1 else some.y_name, fontsize=8
+            )
         heading(fig, title)
     return fig
 
 
-def _lots(some: Decisions) -> str:
-    (value,) = some.values
+def _meaning(role: str, some: Decisions, group: Sequence[str]) -> str:
+    """What a colour bar says."""
+    if role == "maker":
+        return "ticks from the mid" if len(group) > 1 else "ticks, + above the mid"
+    (value,) = VALUES[role]
     return f"{value}, + towards its target" if some.y_name.startswith("still") else f"{value}, + bought"
-
-
-def _signed(column: str, role: str) -> bool:
-    return VALUES[role].get(column, True)
 
 
 def _scale(maps: Sequence[np.ndarray], signed: bool) -> tuple[Colormap, Normalize]:
     """Colours for several maps of one value: diverging about 0, or from the lowest to the highest."""
     seen = np.concatenate([z[np.isfinite(z)] for z in maps])
     if signed:
-        top = max(float(np.quantile(np.abs(seen), 0.99)) if len(seen) else 0.0, 1e-6)
+        top = float(np.quantile(np.abs(seen), 0.99)) if len(seen) else 0.0
+        top = max(top, 0.5)  # half a tick or lot: less is nothing
         return colormaps["RdBu"], Normalize(-top, top)
-    low, high = np.quantile(seen, [0.01, 0.99]) if len(seen) else (0.0, 1.0)
-    return colormaps["viridis_r"], Normalize(float(low), float(max(high, low + 1e-6)))
-
-
-def _mappable(colours: Colormap, norm: Normalize) -> ScalarMappable:
-    return ScalarMappable(norm, colours)
+    low, high = (float(q) for q in np.quantile(seen, [0.01, 0.99])) if len(seen) else (0.0, 1.0)
+    return colormaps["viridis_r"], Normalize(low, max(high, low + 0.5))
 
 
 def _heat(ax: Axes, z: np.ndarray, y: np.ndarray, x: np.ndarray, colours: Colormap, norm: Normalize) -> None:

@@ -19,6 +19,7 @@ from ..env.observe import Observation
 from ..evaluation.actors import Actor
 from ..evaluation.record import Series, play
 from ..models.policy import PolicySet
+from .decisions import VALUES
 
 SAMPLES = 48  # observations that a cell is averaged over
 
@@ -49,7 +50,9 @@ def meet(
         return act(obs[role])
 
     series = next(play(cfg, {**others, role: spy}, episodes, seed))
-    chosen = [(i, i % len(series.episode)) for i in range(min(SAMPLES, len(kept)))]  # another episode at each step
+    chosen = [
+        (i, i % len(series.episode)) for i in range(min(SAMPLES, len(kept)))
+    ]  # another episode at each step
     parts = (torch.stack([kept[i][part][e] for i, e in chosen]) for part in range(3))
     side = np.sign(series.target[[e for _, e in chosen]][:, series.specs[role].agents])
     return series, Background(*parts, torch.from_numpy(side.astype(np.float32)))
@@ -61,14 +64,22 @@ def _acting(policies: PolicySet, cfg: Config, role: str) -> Callable[[Observatio
 
 
 def asked(
-    policies: PolicySet, cfg: Config, role: str, back: Background, x: np.ndarray, y: np.ndarray, time_left: float
+    policies: PolicySet,
+    cfg: Config,
+    role: str,
+    back: Background,
+    x: np.ndarray,
+    y: np.ndarray,
+    time_left: float,
 ) -> dict[str, np.ndarray]:
     """The role's mapped values (decisions.VALUES) over the grid y x x at one share of time left, each (y, x) float64.
 
     x: imbalance, or the gap in ticks of the first pair; y: inventory in lots in the first book, or the share of the
     target still to trade in percent. Other books, and all other features, stay as they were met.
     """
-    grid_y, grid_x = (torch.as_tensor(g.ravel(), dtype=torch.float32) for g in np.meshgrid(y, x, indexing="ij"))
+    grid_y, grid_x = (
+        torch.as_tensor(g.ravel(), dtype=torch.float32) for g in np.meshgrid(y, x, indexing="ij")
+    )
     cells, m = len(grid_x), len(back.nodes)
     nodes, edges, vector = (t.repeat(cells, *[1] * (t.ndim - 1)) for t in back[:3])  # cell-major
     gx, gy = (g.repeat_interleave(m)[:, None] for g in (grid_x, grid_y))  # (cells * M, 1) over agents
@@ -134,18 +145,11 @@ def _values(cfg: Config, role: str, action: Tensor, side: Tensor, held: Tensor) 
     if role == "maker":
         unit = cfg.agents.maker.quote_spread
         bid, ask = unit * action[..., 0], unit * action[..., 1]
-        named = (bid, ask, (ask - bid) / 2)
-        return dict(
-            zip(
-                ("bid: ticks below mid", "ask: ticks above mid", "middle of quotes less mid (ticks)"),
-                named,
-                strict=True,
-            )
-        )
+        return dict(zip(VALUES[role], (bid, ask, (ask - bid) / 2), strict=True))
     threshold = getattr(cfg.agents, role).threshold
     direction = torch.where(action[..., 0].abs() > threshold, action[..., 0].sign(), 0.0)
     lots = action[..., -1].round()
     if role == "taker":
-        return {"lots traded": side * direction * lots}
+        return dict.fromkeys(VALUES[role], side * direction * lots)
     closing = -held.sign() * torch.minimum(lots, held.abs())
-    return {"lots traded in the first leg": torch.where(action[..., 1] > threshold, closing, direction * lots)}
+    return dict.fromkeys(VALUES[role], torch.where(action[..., 1] > threshold, closing, direction * lots))
