@@ -104,7 +104,7 @@ def _flat(
     acted = np.broadcast_to(s.active[:, :, s.specs[role].agents, None], shape)
     pick = [np.broadcast_to(v, shape)[acted].astype(float) for v in (x, y, left)]
     each = {name: np.broadcast_to(v, shape)[acted].astype(float) for name, v in values.items()}
-    return Decisions(*pick, each, x_name, y_name)
+    return Decisions(pick[0], pick[1], pick[2], each, x_name, y_name)
 
 
 def x_edges(d: Decisions) -> np.ndarray:

@@ -6,6 +6,7 @@ In: tables of compared measures. Out: figures, every panel in its measure's own 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,7 +30,7 @@ def differences(names: Sequence[str], table: pd.DataFrame, role: str, regime: st
     table: actor, baseline, regime, role, measure, mean, low, high, unpaired_low, unpaired_high. None where it has no row
     of the role in the regime.
     """
-    own = table[(table["role"] == role) & (table["regime"] == regime)]
+    own: Any = table[(table["role"] == role) & (table["regime"] == regime)]
     shown = foremost(own.loc[own["mean"].notna(), "measure"], role)[:PANELS]
     rows = [name for name in names if (own["actor"] == name).any()]
     if not rows or not shown:
@@ -93,8 +94,9 @@ def levels(table: pd.DataFrame, measures: Sequence[str], level: float = 0.95) ->
     Agents or books of one episode are averaged first: they share its market, only episodes are independent.
     """
     rows = []
-    for (actor, regime), part in table.groupby(["actor", "regime"], sort=False):
-        means = part.groupby("episode")[list(measures)].mean()
+    groups: Any = table.groupby(["actor", "regime"], sort=False)
+    for key, part in groups:
+        means: Any = part.groupby("episode")[list(measures)].mean()
         for measure in measures:
             x = np.asarray(means[measure], dtype=float)
             x = x[np.isfinite(x)]
@@ -103,13 +105,13 @@ def levels(table: pd.DataFrame, measures: Sequence[str], level: float = 0.95) ->
             half = (
                 float(stats.t.ppf(0.5 + level / 2, n - 1) * x.std(ddof=1) / np.sqrt(n)) if n > 1 else np.nan
             )
-            rows.append((actor, regime, measure, n, mean, mean - half, mean + half))
+            rows.append((*key, measure, n, mean, mean - half, mean + half))
     return pd.DataFrame(rows, columns=["actor", "regime", "measure", "episodes", "mean", "low", "high"])
 
 
 def market(names: Sequence[str], table: pd.DataFrame, regime: str, level: float = 0.95) -> Figure | None:
     """The market's quality with each actor in it: mean over episodes with its t interval. None for an empty table."""
-    own = table[table["regime"] == regime]
+    own: Any = table[table["regime"] == regime]
     measures = [
         m for m in ordered(own.select_dtypes("number").columns) if m not in KEYS and own[m].notna().any()
     ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from html import escape
@@ -23,34 +23,9 @@ from ..rl.checkpoint import write_atomic
 from .comparison import caption, comparison_figures
 from .labels import label, ordered
 from .panels import Played
+from .page_style import STYLE
 from .style import save
 from .tables import difference_table, mean_table, measures_of
-
-STYLE = """
-body { font: 15px/1.5 system-ui, "Helvetica Neue", Arial, sans-serif; color: #1a1a1a; background: #fff; margin: 0 auto;
-       padding: 1.5rem; max-width: 1120px; }
-h1 { font-size: 1.6rem; margin: 0 0 .5rem; overflow-wrap: anywhere; }
-h2 { font-size: 1.2rem; margin: 2.2rem 0 .5rem; border-bottom: 1px solid #ccc; }
-h3 { font-size: 1rem; margin: 1.2rem 0 .3rem; }
-p { max-width: 52rem; margin: .4rem 0; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1.2rem; margin: .6rem 0; }
-dt { color: #555; } dd { margin: 0; overflow-wrap: anywhere; }
-pre { background: #f4f4f4; padding: .5rem .7rem; white-space: pre-wrap; overflow-wrap: anywhere; margin: .3rem 0; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .82rem; font-variant-numeric: tabular-nums; margin: .4rem 0; }
-th, td { padding: .16rem .6rem; text-align: right; vertical-align: top; }
-th { font-weight: 600; } tr > th:first-child, td.unit, th.unit, td.name { text-align: left; }
-tr:first-child th { border-bottom: 1px solid #888; vertical-align: bottom; }
-tr + tr > th:first-child { font-weight: 400; } tr.group > th:first-child { font-weight: 600; padding-top: .6rem; }
-tr.group th, table.differences tr.first > * { border-top: 1px solid #ddd; }
-td.unit, th.unit, small { color: #666; } small { display: block; font-size: .76rem; font-weight: 400; white-space: nowrap; }
-table.differences td { white-space: nowrap; } table.differences td.name { white-space: normal; }
-figure { margin: 1.2rem 0 1.8rem; break-inside: avoid; } img { max-width: 100%; height: auto; display: block; }
-figcaption { color: #444; font-size: .86rem; max-width: 60rem; margin-top: .3rem; }
-summary { cursor: pointer; color: #0072B2; margin: .3rem 0; }
-.definitions { grid-template-columns: minmax(8rem, 15rem) 1fr; font-size: .86rem; }
-@media print { body { max-width: none; padding: 0; font-size: 10pt; } h2 { break-after: avoid; } tr { break-inside: avoid; } }
-"""
 
 
 @dataclass
@@ -154,15 +129,23 @@ def _check(report: Report) -> None:
 
 def page(report: Report, images: Mapping[str, Path], sizes: Mapping[str, tuple[int, ...]]) -> str:
     """The whole HTML text; images: PNG files by figure name, sizes: their width and height on the page in pixels."""
+    sections = {
+        "Means": _means(report),
+        "Figures": "".join(_figure(name, path, sizes[name]) for name, path in images.items()),
+        "Differences": _differences(report),
+        "Definitions": _definitions(report),
+    }
+    sections = {name: text for name, text in sections.items() if text}
+    links = " · ".join(f'<a href="#{name.lower()}">{name}</a>' for name in sections)
     parts = [
         f"<h1>{escape(report.title)}</h1>",
         _about(report),
         *(f"<p>{escape(note)}</p>" for note in report.notes),
-        _means(report),
-        _differences(report),
-        "<h2>Figures</h2>" if images else "",
-        *(_figure(name, path, sizes[name]) for name, path in images.items()),
-        _definitions(report),
+        f"<p>{links}</p>" if links else "",
+        *(
+            f'<section id="{name.lower()}"><h2>{_heading(name, report)}</h2>{text}</section>'
+            for name, text in sections.items()
+        ),
     ]
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -170,6 +153,11 @@ def page(report: Report, images: Mapping[str, Path], sizes: Mapping[str, tuple[i
         f"<title>{escape(report.title)}</title><style>{STYLE}</style></head>\n<body>\n" + "\n".join(filter(None, parts))
         + "\n</body></html>\n"
     )  # fmt: skip
+
+
+def _heading(section: str, report: Report) -> str:
+    base = f"Differences from the baseline, {escape(report.names[0])}"
+    return {"Differences": base, "Definitions": "What the measures are"}.get(section, section)
 
 
 def _about(report: Report) -> str:
@@ -201,55 +189,52 @@ def _market(cfg: Config) -> str:
     return f"{cfg.name}: {'book' if m.num_books == 1 else f'{m.num_books} books'} {books}; {agents}; episodes of {steps} steps of {m.dt:g} s"
 
 
+MEANS = """<p>Mean over episodes, in brackets the 95 % t interval of that mean (agents and books of an episode are averaged
+first). Bold: the best of the row, where the paired interval of its difference from the baseline excludes zero; for the
+baseline itself, where every other’s does. Measures that are neither good nor bad in themselves are never bold.</p>"""
+DIFFERENCES = """<p>Paired: from the differences episode by episode, under the same noise. Unpaired: what the same episodes say
+when the pairing is ignored; “narrower” is how many times shorter the paired interval is. Correlation: of the two actors’
+episodes; where it is near zero, pairing gains little. p adjusted: for the number of comparisons. Effect: mean difference
+in standard deviations. Bold: the paired interval excludes zero.</p>"""
+
+
 def _means(report: Report) -> str:
-    """The tables of means: the compared role first, then the other roles, then the market."""
-    table, text = report.measures, ""
-    if len(table):
-        roles = sorted(set(table["role"]), key=lambda r: (r != report.role, r))
-        for role in roles:
-            own = table[table["role"] == role]
-            if measures_of(own):
-                more = "" if role == report.role else " beside it"
-                text += _by_regime(report, own, f"The {role}{more}: means", role)
-    if report.market is not None and len(report.market) and measures_of(report.market):
-        text += _by_regime(report, report.market, "The market: means", "market")
-    said = (
-        "<p>Mean over episodes, in brackets the 95 % t interval of that mean (agents and books of an episode are averaged "
-        "first). Bold: the best of the row, where the paired interval of its difference from the baseline excludes zero; "
-        "for the baseline itself, where every other's does.</p>"
-    )
-    return text.replace("</h2>", f"</h2>{said}", 1)
+    """The tables of means: the compared role first, then the market, then the other roles."""
+    tables: dict[str, Any] = {}
+    for role, part in report.measures.groupby("role", sort=True) if len(report.measures) else ():
+        tables[str(role)] = part
+    if report.market is not None:
+        tables["market"] = report.market
+    tables = {role: table for role, table in tables.items() if len(table) and measures_of(table)}
+    text = ""
+    for role in _order(tables, report.role):
+        for regime in dict.fromkeys(tables[role]["regime"]):
+            own = tables[role][tables[role]["regime"] == regime]
+            text += f"<h3>{_who(role, report.role)}, {escape(str(regime))}</h3>"
+            text += mean_table(report.names, own, report.differences, role)
+    return MEANS + text if text else ""
 
 
-def _by_regime(report: Report, table: pd.DataFrame, heading: str, role: str) -> str:
-    regimes = list(dict.fromkeys(table["regime"]))
-    text = f"<h2>{escape(heading)}</h2>"
-    for regime in regimes:
-        text += f"<h3>Regime: {escape(str(regime))}</h3>" if len(regimes) > 1 else ""
-        text += mean_table(report.names, table[table["regime"] == regime], report.differences, role)
-    return text
+def _order(roles: Iterable[str], first: str) -> list[str]:
+    """The compared role, the market, the others."""
+    return sorted(set(roles), key=lambda r: (r != first, r != "market", r))
+
+
+def _who(role: str, compared: str) -> str:
+    return escape(f"The {role}" if role in (compared, "market") else f"The {role} beside it")
 
 
 def _differences(report: Report) -> str:
-    table = report.differences
+    table: Any = report.differences
     if table is None or not len(table):
         return ""
-    text = (
-        f"<h2>Differences from the baseline, {escape(report.names[0])}</h2>"
-        "<p>Paired: from the differences episode by episode, under the same noise. Unpaired: what the same episodes say "
-        "when the pairing is ignored; “narrower” is how many times shorter the paired interval is. Correlation: of the two "
-        "actors’ episodes; where it is near zero, pairing gains nothing. p adjusted: for the number of comparisons. Effect: "
-        "mean difference in standard deviations. Bold: the paired interval excludes zero.</p>"
-    )
-    roles = sorted(set(table["role"]), key=lambda r: (r != report.role, r == "market", r))
-    for role in roles:
+    text = DIFFERENCES
+    for role in _order(table["role"], report.role):
         for regime in dict.fromkeys(table["regime"]):
             own = table[(table["role"] == role) & (table["regime"] == regime)]
-            if len(own):
-                who = "The market" if role == "market" else f"The {role}"
-                text += f"<h3>{escape(who)}, {escape(str(regime))}</h3>" + difference_table(
-                    report.names, own, role
-                )
+            if own["mean"].notna().any():
+                text += f"<h3>{_who(role, report.role)}, {escape(str(regime))}</h3>"
+                text += difference_table(report.names, own, role)
     return text
 
 
@@ -276,7 +261,7 @@ def _definitions(report: Report) -> str:
         f"<dt>{escape(label(m).words)} ({escape(m)})</dt><dd>{escape(_text(report.definitions[m]))}</dd>"
         for m in known
     )
-    return f"<h2>What the measures are</h2><dl class=definitions>{rows}</dl>"
+    return f"<dl class=definitions>{rows}</dl>"
 
 
 def _text(definition: Any) -> str:

@@ -53,9 +53,9 @@ def meet(
     chosen = [
         (i, i % len(series.episode)) for i in range(min(SAMPLES, len(kept)))
     ]  # another episode at each step
-    parts = (torch.stack([kept[i][part][e] for i, e in chosen]) for part in range(3))
+    nodes, edges, vector = (torch.stack([kept[i][part][e] for i, e in chosen]) for part in range(3))
     side = np.sign(series.target[[e for _, e in chosen]][:, series.specs[role].agents])
-    return series, Background(*parts, torch.from_numpy(side.astype(np.float32)))
+    return series, Background(nodes, edges, vector, torch.from_numpy(side.astype(np.float32)))
 
 
 def _acting(policies: PolicySet, cfg: Config, role: str) -> Callable[[Observation], Tensor]:

@@ -38,7 +38,8 @@ def mean_table(
     The best mean is bold where its paired difference from the baseline excludes zero; the baseline's own, where every
     other actor's does. Measures without a better side are never bold.
     """
-    shown = [n for n in names if (table["actor"] == n).any()]
+    there = set(table["actor"])
+    shown = [n for n in names if n in there]
     measures = measures_of(table)
     known = levels(table, measures, level).set_index(["measure", "actor"])
     sure = _sure(differences, role, set(table["regime"]))
@@ -61,13 +62,7 @@ def mean_table(
 
 def _name(name: str) -> str:
     """An actor's name, which may be broken after its punctuation."""
-    return (
-        escape(name)
-        .replace(":", ":<wbr>")
-        .replace(",", ",<wbr>")
-        .replace("_", "_<wbr>")
-        .replace("/", "/<wbr>")
-    )
+    return escape(name).replace(":", ":<wbr>").replace(",", ",<wbr>").replace("/", "/<wbr>")
 
 
 def _mean(row: Any, bold: bool) -> str:
@@ -84,7 +79,7 @@ def _sure(differences: pd.DataFrame | None, role: str, regimes: set[str]) -> dic
     found: dict[str, dict[str, bool]] = {}
     if differences is None or not len(differences):
         return found
-    own = differences[(differences["role"] == role) & differences["regime"].isin(regimes)]
+    own: Any = differences[(differences["role"] == role) & differences["regime"].isin(list(regimes))]
     for actor, measure, low, high in own[["actor", "measure", "low", "high"]].itertuples(index=False):
         found.setdefault(measure, {})[actor] = bool(low > 0 or high < 0)
     return found
@@ -117,19 +112,18 @@ def difference_table(names: Sequence[str], differences: pd.DataFrame, role: str)
 
 
 def _difference_rows(names: Sequence[str], differences: pd.DataFrame, measures: Sequence[str]) -> str:
-    head = ("measure", "unit", "actor", "difference", "paired interval", "unpaired interval", "narrower", "correlation",
+    head = ("measure", "actor", "difference", "paired interval", "unpaired interval", "narrower", "correlation",
             "p", "p adjusted", "effect")  # fmt: skip
-    lines = ["<tr>" + "".join(f"<th>{h}</th>" for h in head) + "</tr>"]
+    lines = ["<tr>" + "".join(f"<th{' class=name' if h == 'actor' else ''}>{h}</th>" for h in head) + "</tr>"]
     for measure in measures:
         part = differences[differences["measure"] == measure].set_index("actor")
         rows = [(n, part.loc[[n]].iloc[0]) for n in names if n in part.index]
         said = label(measure)
         for i, (name, row) in enumerate(rows):
-            span = f' rowspan="{len(rows)}"'
-            first = f"<th{span}>{escape(said.words)}</th><td class=unit{span}>{escape(said.unit)}</td>"
-            lines.append(
-                f"<tr{' class=first' if i == 0 else ''}>{first if i == 0 else ''}<td class=name>{_name(name)}</td>{_difference(row)}</tr>"
-            )
+            unit = f"<small>{escape(said.unit)}</small>" if said.unit else ""
+            first = f'<th rowspan="{len(rows)}">{escape(said.words)}{unit}</th>' if i == 0 else ""
+            cells = f"<td class=name>{_name(name)}</td>{_difference(row)}"
+            lines.append(f"<tr{' class=first' if i == 0 else ''}>{first}{cells}</tr>")
     return f"<div class=wide><table class=differences>{''.join(lines)}</table></div>"
 
 
