@@ -1,0 +1,129 @@
+"""Differences and levels with their intervals: a small panel per measure, a row per actor; a figure for each regime.
+
+In: tables of compared measures. Out: figures, every panel in its measure's own unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from scipy import stats
+
+from .labels import KEYS, axis, foremost, ordered
+from .panels import GREY, WIDTH, grey_legend, heading, look, wrapped
+from .style import figure, style
+
+COLUMNS = 3  # panels side by side
+PANELS = 15  # measures in a figure
+
+
+def differences(names: Sequence[str], table: pd.DataFrame, role: str, regime: str) -> Figure | None:
+    """Each measure's difference from the baseline: paired interval (thick) above the unpaired one (thin, grey).
+
+    table: actor, baseline, regime, role, measure, mean, low, high, unpaired_low, unpaired_high. None where it has no row
+    of the role in the regime.
+    """
+    own: Any = table[(table["role"] == role) & (table["regime"] == regime)]
+    shown = foremost(own.loc[own["mean"].notna(), "measure"], role)[:PANELS]
+    rows = [name for name in names if (own["actor"] == name).any()]
+    if not rows or not shown:
+        return None
+    with style():
+        fig, panels = _panels(shown, rows)
+        for ax, measure in zip(panels, shown, strict=True):
+            part = own[own["measure"] == measure].set_index("actor")
+            for y, name in enumerate(rows):
+                if name in part.index:
+                    _difference(ax, y, part.loc[[name]].iloc[0], look(names.index(name))["color"])
+            ax.axvline(0.0, color="black", lw=0.9, zorder=1)
+        who = "Effect on the market" if role == "market" else f"The {role}'s measures"
+        heading(fig, f"{who}: difference from {own['baseline'].iloc[0]}, {regime}")
+        grey_legend(fig, [
+            Line2D([], [], color=GREY, lw=4.0, label="paired interval: same noise"),
+            Line2D([], [], color=GREY, lw=1.0, marker="|", ms=5, label="unpaired interval of the same episodes"),
+            Line2D([], [], color="black", ls="", marker="|", ms=9, mew=1.4, label="mean"),
+            Line2D([], [], color="black", lw=0.9, label="no difference"),
+        ])  # fmt: skip
+    return fig
+
+
+def _panels(measures: Sequence[str], rows: Sequence[str]) -> tuple[Figure, list[Axes]]:
+    """A panel for each measure, with the rows' names at the left."""
+    columns = min(COLUMNS, len(measures))
+    lines = -(-len(measures) // columns)
+    height = 0.7 + 0.33 * len(rows)
+    fig, grid = figure(lines, columns, WIDTH / max(columns, 2), height, sharey=True)
+    flat = [ax for row in grid for ax in row]
+    for ax in flat[len(measures) :]:
+        ax.remove()
+    for ax, measure in zip(flat, measures, strict=False):
+        ax.grid(visible=False, axis="y")
+        ax.xaxis.set_major_locator(MaxNLocator(5))
+        ax.margins(x=0.08)
+        ax.set_xlabel(axis(measure))
+        ax.set_yticks(range(len(rows)), [wrapped(name, 34) for name in rows], fontsize=7.5)
+        ax.set_ylim(len(rows) - 0.4, -0.6)
+    return fig, flat[: len(measures)]
+
+
+def _difference(ax: Axes, y: float, row: pd.Series, colour: str) -> None:
+    unpaired = (row["unpaired_low"], row["unpaired_high"])
+    if np.isfinite(unpaired).all():
+        ax.plot(unpaired, (y + 0.22, y + 0.22), color=GREY, lw=1.0, marker="|", ms=5)
+    _interval(ax, y - 0.08, row, colour)
+
+
+def _interval(ax: Axes, y: float, row: pd.Series, colour: str) -> None:
+    """A bar from `low` to `high` where they are known, a black tick at `mean`."""
+    if np.isfinite((row["low"], row["high"])).all():
+        ax.plot((row["low"], row["high"]), (y, y), color=colour, lw=4.0, solid_capstyle="butt")
+    if np.isfinite(row["mean"]):
+        ax.plot([row["mean"]], [y], color="black", marker="|", ms=9, mew=1.4, zorder=3)
+
+
+def levels(table: pd.DataFrame, measures: Sequence[str], level: float = 0.95) -> pd.DataFrame:
+    """Mean and t interval over episodes of every measure: actor, regime, measure, episodes, mean, low, high.
+
+    Agents or books of one episode are averaged first: they share its market, only episodes are independent.
+    """
+    rows = []
+    groups: Any = table.groupby(["actor", "regime"], sort=False)
+    for key, part in groups:
+        means: Any = part.groupby("episode")[list(measures)].mean()
+        for measure in measures:
+            x = np.asarray(means[measure], dtype=float)
+            x = x[np.isfinite(x)]
+            n = len(x)
+            mean = float(x.mean()) if n else np.nan
+            half = (
+                float(stats.t.ppf(0.5 + level / 2, n - 1) * x.std(ddof=1) / np.sqrt(n)) if n > 1 else np.nan
+            )
+            rows.append((*key, measure, n, mean, mean - half, mean + half))
+    return pd.DataFrame(rows, columns=["actor", "regime", "measure", "episodes", "mean", "low", "high"])
+
+
+def market(names: Sequence[str], table: pd.DataFrame, regime: str, level: float = 0.95) -> Figure | None:
+    """The market's quality with each actor in it: mean over episodes with its t interval. None for an empty table."""
+    own: Any = table[table["regime"] == regime]
+    measures = [
+        m for m in ordered(own.select_dtypes("number").columns) if m not in KEYS and own[m].notna().any()
+    ]
+    measures = foremost(measures, "market")[:PANELS]
+    rows = [name for name in names if (own["actor"] == name).any()]
+    if not rows or not measures:
+        return None
+    known = levels(own, measures, level).set_index(["measure", "actor"])
+    with style():
+        fig, panels = _panels(measures, rows)
+        for ax, measure in zip(panels, measures, strict=True):
+            for y, name in enumerate(rows):
+                _interval(ax, y, known.loc[[(measure, name)]].iloc[0], look(names.index(name))["color"])
+        heading(fig, f"Market quality, {regime}: mean over episodes and books, {100 * level:.0f} % interval")
+    return fig
