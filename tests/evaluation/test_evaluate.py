@@ -96,9 +96,9 @@ def test_summary_averages_agents_before_episodes() -> None:
         "episode": [0, 0, 1, 1, 2, 2], "role": "maker", "agent": [0, 1] * 3,
         "return": [1.0, 3.0, 5.0, 7.0, 3.0, 5.0], "terms/mtm": np.nan,
     })  # fmt: skip
-    row = summary(table)
-    assert list(row["metric"]) == ["return"]
-    assert row.loc[0, ["episodes", "mean", "std"]].tolist() == [3, 4.0, 2.0]
+    row = summary(table, method="t")
+    assert list(row["measure"]) == ["return"]
+    assert row.loc[0, ["n", "mean", "std"]].tolist() == [3, 4.0, 2.0]
     assert row.loc[0, "high"] - 4.0 == pytest.approx(4.302653 * 2 / 3**0.5, rel=1e-6)
 
 

@@ -59,7 +59,7 @@ def compare(
     """Play runs and strategies on the same episodes; paired differences, tests, a report."""
     from ..config import ConfigError, load_config
     from ..evaluation.compare import compare as play
-    from ..report.comparing import present
+    from ..report.present import present
     from ..rl.actors import resolve_all
 
     if len(set(who)) < len(who):
@@ -100,7 +100,7 @@ def counterfactual(
     """What a population does to the market: the same noise with it and without it."""
     from ..config import ConfigError, load_config
     from ..evaluation.compare import counterfactual as play
-    from ..report.comparing import present
+    from ..report.present import present
 
     run = _run_of(str(what)) if what.is_dir() or not what.exists() else None
     cfg = load_config(run / "config.yaml" if run else what, overrides or ())

@@ -54,12 +54,14 @@ def evaluate(
         raise ConfigError("agents: no role has an agent to evaluate; set agents.<role>.count")
     if csv is not None and not csv.parent.is_dir():
         raise FileNotFoundError(f"{csv}: no such directory {csv.parent}")
-    say(f"policies of {found}, acting by their mean action")
+    for role in cfg.counts:
+        who = getattr(cfg.agents, role).actor
+        say(f"{role}: {f'policy of {found}, by its mean action' if role in cfg.learners else who}")
 
     from ..evaluation.evaluate import evaluate as play
     from ..evaluation.evaluate import summary
 
-    table = play(cfg, agents=dict.fromkeys(cfg.learners, str(found)), episodes=episodes, seed=seed)
+    table = play(cfg, agents=dict.fromkeys(cfg.learners, found), episodes=episodes, seed=seed)
     show(summary(table), f"{episodes} episodes of {cfg.name}, seed {seed}: means with 95 % intervals")
     if csv is not None:
         table.to_csv(csv, index=False)

@@ -22,8 +22,8 @@ from ..config import Config
 from ..rl.checkpoint import write_atomic
 from .comparison import caption, comparison_figures
 from .labels import label, ordered
-from .panels import Played
 from .page_style import STYLE
+from .panels import Played
 from .style import save
 from .tables import difference_table, mean_table, measures_of
 

@@ -18,9 +18,9 @@ from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 
 from ..config import Config
-from ..evaluation.actors import Actor, resolve
 from ..evaluation.record import Series, play
 from ..models.policy import PolicySet
+from ..rl.actors import Actor, resolve
 from . import probe
 from .decisions import VALUES, WINDOWS, Decisions, cell_means, decisions, x_edges, y_edges
 from .panels import WIDTH, Played, heading, wrapped

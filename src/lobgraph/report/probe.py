@@ -16,9 +16,9 @@ from torch import Tensor
 from ..config import Config
 from ..env.market_env import MarketEnv
 from ..env.observe import Observation
-from ..evaluation.actors import Actor
 from ..evaluation.record import Series, play
 from ..models.policy import PolicySet
+from ..rl.actors import Actor
 from .decisions import VALUES
 
 SAMPLES = 48  # observations that a cell is averaged over
