@@ -111,7 +111,7 @@ def make_strategy(text: str, role: str | None = None) -> Strategy:
             raise StrategyError(f"{text!r}: no strategy {first!r}; {hint}")
         kind = known[first]
     if role is not None and kind.role != role:
-        raise StrategyError(f"{text!r}: is a strategy for a {kind.role}, not for a {role}")
+        raise StrategyError(f"{text!r}: is a strategy for {_article(kind.role)}, not for {_article(role)}")
     try:
         return kind(**_parameters(text, kind, rest))
     except (TypeError, ValueError) as error:
@@ -152,6 +152,10 @@ def _typed(text: str, key: str, raw: str, wanted: Any) -> Any:
     except (ValueError, yaml.YAMLError):
         name = getattr(wanted, "__name__", str(wanted))
         raise StrategyError(f"{text!r}: {key} must be of type {name}, got {raw!r}") from None
+
+
+def _article(role: str) -> str:
+    return f"an {role}" if role[0] in "aeiou" else f"a {role}"
 
 
 def _text(value: Any) -> str:

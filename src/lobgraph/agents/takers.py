@@ -252,5 +252,5 @@ def holdings(kappa: Any, dt: float, steps: int) -> np.ndarray:
     x = np.asarray(kappa, dtype=np.float64)[..., None] * dt
     t = np.arange(steps + 1)
     safe = np.where(x * steps > 1e-6, x, 1.0)
-    curve = (np.exp(-safe * t) - np.exp(-safe * (2 * steps - t))) / -np.expm1(-2.0 * safe * steps)
+    curve = np.exp(-safe * t) * np.expm1(-2.0 * safe * (steps - t)) / np.expm1(-2.0 * safe * steps)
     return np.where(x * steps > 1e-6, curve, 1.0 - t / steps)
