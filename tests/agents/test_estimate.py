@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from make import make_day, write_pair
 from stand_ins import Standing, market
 
 from lobgraph.agents import estimate as module
@@ -125,3 +126,18 @@ def test_a_market_without_trades_says_what_to_give() -> None:
         Glft(kappa=2.0).start(view)
     Glft(sigma=1.0, kappa=2.0, A=1.0).start(view)
     AvellanedaStoikov(kappa=2.0).start(view)
+
+
+def test_replayed_markets_are_measured_too(tmp_path) -> None:
+    messages = write_pair(tmp_path, *make_day(rows=3000, levels=3), levels=3)
+    cfg = make_config({
+        "market": {"books": ["T"], "window": 2048},
+        "replay": {"files": {"T": str(messages)}},
+        "agents": {"maker": {"max_offset": 20.0}},
+        "env": {"episode_steps": 50, "threads": 1},
+    })  # fmt: skip
+    found = estimate(cfg, 10)
+    (series,) = list(play(cfg, {"maker": None}, episodes=64, seed=2))
+    moves = series.mid[5:] - series.mid[:-5]
+    assert found.sigma == pytest.approx(np.sqrt((moves**2).mean() / 5), rel=0.2)
+    assert found.half_spread == pytest.approx(0.5 * (series.best_ask - series.best_bid).mean(), rel=0.2)

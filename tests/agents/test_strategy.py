@@ -108,12 +108,15 @@ def test_parameters_of_every_type(tmp_path: Path) -> None:
 
 
 OWN = """
+from __future__ import annotations
 from dataclasses import dataclass
+from typing import ClassVar
+from lobgraph.agents.makers import FixedSpread
 from lobgraph.agents.strategy import Strategy
 
 @dataclass
 class Quoter(Strategy):
-    role = "maker"
+    role: ClassVar[str] = "maker"
     width: float = 1.0
     lots: int = 5
     loud: bool = False
@@ -158,6 +161,26 @@ def test_errors(text: str, message: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(StrategyError, match=message):
         make_strategy(text, "maker")
+
+
+def test_a_file_that_cannot_be_loaded(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("width = (\n")
+    with pytest.raises(
+        StrategyError, match=r"broken.py: cannot be loaded: SyntaxError: '\(' was never closed"
+    ):
+        make_strategy(f"{tmp_path / 'broken.py'}:Quoter")
+
+
+def test_files_of_one_name_are_kept_apart(tmp_path: Path) -> None:
+    made = []
+    for folder, width in (("a", "1.0"), ("b", "2.0")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "own.py").write_text(
+            OWN.replace("width: float = 1.0", f"width: float = {width}")
+        )
+        made.append(make_strategy(f"{tmp_path / folder / 'own.py'}:Quoter"))
+    assert [m.width for m in made] == [1.0, 2.0]  # type: ignore[attr-defined]
+    assert type(made[0]) is not type(made[1])
 
 
 def test_errors_of_other_roles() -> None:

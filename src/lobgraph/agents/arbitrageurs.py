@@ -84,10 +84,10 @@ class ZScore(Pairs):
 
     def act(self, view: View) -> np.ndarray:
         z, away = self.score(view)
-        fresh = view.fresh[:, None]
         beyond = np.abs(z) > self.stop
-        self._stopped = beyond | (self._stopped & ~fresh & (np.abs(z) >= self.entry))
-        held = np.where(fresh | (-self._side * z <= self.exit) | beyond, 0.0, self._side)
+        self._stopped = beyond | (self._stopped & ~view.fresh[:, None] & (np.abs(z) >= self.entry))
+        passed = -self._side * z <= self.exit  # also at an episode's start, where z is 0
+        held = np.where(passed | beyond, 0.0, self._side)
         crossing = 0.5 * view.spread[:, view.pairs].sum(axis=-1)  # half a spread in each book
         opens = (np.abs(z) > self.entry) & (np.abs(away) - crossing > self.least) & ~self._stopped
         self._side = np.where(opens, -np.sign(z), held)

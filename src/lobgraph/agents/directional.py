@@ -127,7 +127,7 @@ class Rsi(Directional):
     def side(self, view: View) -> np.ndarray:
         index = self.index(view)
         crossed = (index - 50.0) * self._side >= 0.0  # a long one ends at 50 from below
-        held = np.where(view.fresh[:, None] | crossed, 0.0, self._side)
+        held = np.where(crossed, 0.0, self._side)  # as at an episode's start, where the index is 50
         self._side = np.where(index < self.low, 1.0, np.where(index > self.high, -1.0, held))
         return self._side
 

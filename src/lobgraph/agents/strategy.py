@@ -12,6 +12,8 @@ import importlib
 import importlib.util
 import inspect
 import math
+import sys
+import zlib
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, ClassVar, Union, get_args, get_origin, get_type_hints
@@ -166,15 +168,21 @@ def _text(value: Any) -> str:
 def _load_class(path: Path, name: str) -> type[Strategy]:
     if not path.is_file():
         raise StrategyError(f"{path}: no such file")
-    spec = importlib.util.spec_from_file_location(f"lobgraph_user_{path.stem}", path)
+    title = f"lobgraph_user_{path.stem}_{zlib.crc32(str(path.resolve()).encode()):08x}"
+    spec = importlib.util.spec_from_file_location(title, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.modules[title] = module  # dataclasses with annotations as text look their module up
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[title]
+        raise StrategyError(f"{path}: cannot be loaded: {type(error).__name__}: {error}") from error
     classes = {
         k: v
         for k, v in vars(module).items()
-        if isinstance(v, type) and issubclass(v, Strategy) and v is not Strategy
+        if isinstance(v, type) and issubclass(v, Strategy) and v.__module__ == title
     }
     if name not in classes:
         raise StrategyError(
