@@ -1,4 +1,4 @@
-"""Views of markets that are not there: the arrays given, the rest as the real View derives it; and small real markets."""
+"""Views of markets that are not there: the arrays given, the rest as the real View derives it; small real markets."""
 
 from __future__ import annotations
 

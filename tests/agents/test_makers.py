@@ -158,6 +158,7 @@ def test_bids_stay_at_or_below_the_mid_and_asks_at_or_above(kind, q, bid, spread
         (lambda: AvellanedaStoikov(kappa=float("nan")), "kappa must be above 0, got nan"),
         (lambda: Glft(A=-1.0), "glft: A must be above 0, got -1"),
         (lambda: FixedSpread(half_spread=-1.0), "fixed_spread: half_spread must be at least 0, got -1"),
+        (lambda: InventorySkew(skew=float("inf")), "inventory_skew: skew must be finite, got inf"),
         (lambda: Imbalance(levels=0), "imbalance: levels must be at least 1, got 0"),
     ],
 )

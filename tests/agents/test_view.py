@@ -1,4 +1,4 @@
-"""What a View says against the environment's own snapshot, observation and accounts; prices arrive as they were asked for."""
+"""What a View says against the environment's own snapshot, observation and accounts; prices arrive as asked for."""
 
 from __future__ import annotations
 

@@ -61,12 +61,18 @@ class Strategy:
         return ":".join([self.name or type(self).__name__, *([",".join(given)] if given else [])])
 
     def _within(self, low: float, high: float, *names: str, strict: bool = False) -> None:
-        """Raise StrategyError unless low <= parameter <= high (strict: low < parameter); None passes, NaN does not."""
+        """Raise StrategyError unless low <= parameter <= high (strict: low <); None passes, NaN and inf do not."""
         for name in names:
             value = getattr(self, name)
-            if value is None or (low < value <= high or (value == low and not strict)):
+            if value is None or (
+                math.isfinite(value) and (low < value <= high or (value == low and not strict))
+            ):
                 continue
-            least = f"{'above' if strict else 'at least'} {low:g}"
+            least = (
+                "finite"
+                if math.isinf(low) or math.isinf(value)
+                else f"{'above' if strict else 'at least'} {low:g}"
+            )
             most = f" and at most {high:g}" if math.isfinite(high) else ""
             raise StrategyError(
                 f"{self.name or type(self).__name__}: {name} must be {least}{most}, got {value}"
