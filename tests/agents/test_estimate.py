@@ -69,7 +69,7 @@ def test_fills_come_at_the_rate_that_the_law_says(half_spread: float) -> None:
     resting = series.quote_qty[1:, :, 0, 0, 0] > 0
     np.testing.assert_array_equal((mid - px[..., 0])[resting], distance[resting])
     says = (law.A * np.exp(-law.kappa * distance)).mean()
-    assert direct == pytest.approx(says, rel=0.25)
+    assert direct == pytest.approx(says, rel=0.15)
 
 
 def test_cost_of_market_orders() -> None:
