@@ -1,7 +1,8 @@
 """Arbitrageurs on pairs of books: both legs at once, opened when the pair's prices part, closed when they meet.
 
 The gap of a pair is the difference of the two mids, each less its initial price, so that venues that start at different
-prices compare. A position counts the lots sent for it: legs that fill less (thin books, inventory limits) are left to the close.
+prices compare. A position counts the lots sent for it: legs that fill less (thin books, inventory limits) are left to
+the close.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ class Pairs(Strategy):
     def hold(self, view: View, side: np.ndarray) -> np.ndarray:
         """Actions towards `side` (E, P): +1 long the first book and short the second, -1 the reverse, 0 nothing.
 
-        At most max_size lots a decision. A pair is closed before it is turned. With nothing open in either of its books, a
-        pair sells off whatever they hold.
+        At most max_size lots a decision. A pair is closed before it is turned. With nothing open in either of its
+        books, a pair sells off whatever they hold.
         """
         most = view.section.max_size
         lots = np.where(view.fresh[:, None], 0.0, self._lots)
@@ -84,10 +85,10 @@ class ZScore(Pairs):
 
     def act(self, view: View) -> np.ndarray:
         z, away = self.score(view)
-        fresh = view.fresh[:, None]
         beyond = np.abs(z) > self.stop
-        self._stopped = beyond | (self._stopped & ~fresh & (np.abs(z) >= self.entry))
-        held = np.where(fresh | (-self._side * z <= self.exit) | beyond, 0.0, self._side)
+        self._stopped = beyond | (self._stopped & ~view.fresh[:, None] & (np.abs(z) >= self.entry))
+        passed = -self._side * z <= self.exit  # also at an episode's start, where z is 0
+        held = np.where(passed | beyond, 0.0, self._side)
         crossing = 0.5 * view.spread[:, view.pairs].sum(axis=-1)  # half a spread in each book
         opens = (np.abs(z) > self.entry) & (np.abs(away) - crossing > self.least) & ~self._stopped
         self._side = np.where(opens, -np.sign(z), held)
@@ -108,12 +109,13 @@ class ZScore(Pairs):
 class LeadLag(Pairs):
     """Trades the lagging book of a pair in the direction of the leader's last move, hedged in the leader.
 
-    With r the moves of the mids over `window` seconds, taken every decision, the leader is the book whose last move is the
-    more correlated with the other's next one: cov(r_lead(t - window), r_lag(t)), exponentially weighted (the lagged
-    cross-correlations of de Jong and Nijman 1997). The expected move beta r_lead, beta = that covariance over the leader's
-    variance, opens where it exceeds `threshold` ticks; each position is kept for `hold_for` seconds from the last such signal.
-    An arbitrageur's order always has two legs, so that the leader is sold against the laggard that is bought: it earns if
-    the laggard catches up. In the noise market of this package no book leads another, and it pays the spreads for nothing.
+    With r the moves of the mids over `window` seconds, taken every decision, the leader is the book whose last move is
+    the more correlated with the other's next one: cov(r_lead(t - window), r_lag(t)), exponentially weighted (the lagged
+    cross-correlations of de Jong and Nijman 1997). The expected move beta r_lead, beta = that covariance over the
+    leader's variance, opens where it exceeds `threshold` ticks; each position is kept for `hold_for` seconds from the
+    last such signal. An arbitrageur's order always has two legs, so that the leader is sold against the laggard that is
+    bought: it earns if the laggard catches up. In the noise market of this package no book leads another, and it pays
+    the spreads for nothing.
     """
 
     name: ClassVar[str] = "lead_lag"
@@ -149,7 +151,7 @@ class LeadLag(Pairs):
         return self.hold(view, self._side)
 
     def expected(self, view: View) -> np.ndarray:
-        """(E, P) ticks by which the laggard should move next, negative where the laggard is the second book; 0 in the warm-up."""
+        """(E, P) ticks by which the laggard should move next, negated if that is the second book; 0 in the warm-up."""
         self._mids.push(view.mid, view.fresh)
         move = np.where(self._mids.full[:, None], view.mid - self._mids.oldest, 0.0)  # (E, A) over the window
         self._moves.push(move, view.fresh)

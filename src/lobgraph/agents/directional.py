@@ -1,7 +1,7 @@
 """Traders with a view of where the price goes, for the taker role without a target (agents.taker.target: 0).
 
-Each names the position it wants in every book, from the mid's past in this episode; the order is the difference to what it
-holds, at most max_size lots a decision. They pay the spread at every turn: none is promised to earn.
+Each names the position it wants in every book, from the mid's past in this episode; the order is the difference to what
+it holds, at most max_size lots a decision. They pay the spread at every turn: none is promised to earn.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class Directional(Strategy):
 
 @dataclass
 class Momentum(Directional):
-    """Goes with the move of the mid over the last `window` seconds: long above `threshold` ticks, short below its negative.
+    """Goes with the move of the mid over the last `window` seconds, where that is more than `threshold` ticks.
 
-    Between the two it is flat, as it is until a window has passed. Time-series momentum (Moskowitz, Ooi and Pedersen 2012).
+    Flat else, and until a window has passed. Time-series momentum (Moskowitz, Ooi and Pedersen 2012).
     """
 
     name: ClassVar[str] = "momentum"
@@ -66,7 +66,8 @@ class Momentum(Directional):
 class MeanReversion(Directional):
     """Goes against the distance of the mid from its mean: z = (mid - mean) / standard deviation over `window` seconds.
 
-    Short where z > entry, long where z < -entry, until |z| < exit (Bollinger's bands, 2001). Flat until a window has passed.
+    Short where z > entry, long where z < -entry, until |z| < exit (Bollinger's bands, 2001). Flat until a window has
+    passed.
     """
 
     name: ClassVar[str] = "mean_reversion"
@@ -127,7 +128,7 @@ class Rsi(Directional):
     def side(self, view: View) -> np.ndarray:
         index = self.index(view)
         crossed = (index - 50.0) * self._side >= 0.0  # a long one ends at 50 from below
-        held = np.where(view.fresh[:, None] | crossed, 0.0, self._side)
+        held = np.where(crossed, 0.0, self._side)  # as at an episode's start, where the index is 50
         self._side = np.where(index < self.low, 1.0, np.where(index > self.high, -1.0, held))
         return self._side
 

@@ -1,7 +1,7 @@
 """What the formulas of makers and takers need to know of a market, measured in a short simulation of it.
 
-In: a configuration. Out: volatility, the fills that a quote gets by its distance from the mid, the cost of a market order.
-Part of the environments are left alone; in the rest one probe quotes at distances that change from time to time.
+In: a configuration. Out: volatility, the fills that a quote gets by its distance from the mid, the cost of a market
+order. Part of the environments are left alone; in the rest one probe quotes at distances that change from time to time.
 """
 
 from __future__ import annotations
@@ -133,8 +133,8 @@ def fit_intensity(distance: np.ndarray, filled: np.ndarray, dt: float) -> tuple[
     """A (fills/s) and kappa (1/tick) of A exp(-kappa distance) by Poisson maximum likelihood.
 
     `distance` ticks and `filled` orders in `dt` seconds each, of one shape. At the maximum the fills' mean distance is
-    the exposures', weighted by exp(-kappa distance), and A makes the totals equal. NaN with fewer than 10 fills, or where
-    kappa would not lie between 0 and 50.
+    the exposures', weighted by exp(-kappa distance), and A makes the totals equal. NaN with fewer than 10 fills, or
+    where kappa would not lie between 0 and 50.
     """
     d, n = np.ravel(distance).astype(np.float64), np.ravel(filled).astype(np.float64)
     total, nearest = n.sum(), d.min()

@@ -86,9 +86,9 @@ class InventorySkew(Strategy):
 class Imbalance(Strategy):
     """Inventory skew around a price that leans to the thinner side of the book, where the next move goes.
 
-    centre = mid + lean I spread / 2 - skew q, with I = (bid lots - ask lots) / (bid lots + ask lots) over `levels` ticks
-    from the best of each side, its own orders left out. With lean 1 and one level this is the price weighted by the
-    opposite quantities, (bid_qty ask + ask_qty bid) / (bid_qty + ask_qty) (Gatheral and Oomen 2010; Stoikov 2018
+    centre = mid + lean I spread / 2 - skew q, with I = (bid lots - ask lots) / (bid lots + ask lots) over `levels`
+    ticks from the best of each side, its own orders left out. With lean 1 and one level this is the price weighted by
+    the opposite quantities, (bid_qty ask + ask_qty bid) / (bid_qty + ask_qty) (Gatheral and Oomen 2010; Stoikov 2018
     corrects it to the microprice).
     """
 
@@ -125,10 +125,10 @@ class AvellanedaStoikov(Strategy):
     """Avellaneda and Stoikov (2008), eqs (29) and (30): quotes around a reservation price that falls with inventory.
 
     r = mid - q gamma sigma^2 (T - t), total spread = gamma sigma^2 (T - t) + (2 / gamma) ln(1 + gamma / kappa), T the
-    end of the episode; bid, ask = r -+ half of it. The paper trades one share at a time. Here an order of `size` lots is
-    the unit: with q' = q / size and gamma' = gamma size the same formulas give q' gamma' = q gamma, so that size
-    matters for the spread only: gamma size sigma^2 (T - t) + (2 / (gamma size)) ln(1 + gamma size / kappa).
-    What is not given is measured in a simulation of the market (agents/estimate.py).
+    end of the episode; bid, ask = r -+ half of it. The paper trades one share at a time. Here an order of `size` lots
+    is the unit: with q' = q / size and gamma' = gamma size the same formulas give q' gamma' = q gamma, so that size
+    matters for the spread only: gamma size sigma^2 (T - t) + (2 / (gamma size)) ln(1 + gamma size / kappa). What is not
+    given is measured in a simulation of the market (agents/estimate.py).
     """
 
     role: ClassVar[str] = "maker"
@@ -162,9 +162,10 @@ class Glft(Strategy):
     """Gueant, Lehalle and Fernandez-Tapia (2013), closed-form approximation of the quotes far from the end (section 4).
 
     Distances from the mid: bid c + (2 q + 1) / 2 s, ask c - (2 q - 1) / 2 s, with c = ln(1 + gamma / kappa) / gamma and
-    s = sqrt(sigma^2 gamma / (2 kappa A) (1 + gamma / kappa)^(1 + kappa / gamma)). As there, fills come at A exp(-kappa d)
-    per second. An order of `size` lots is the unit: q counts orders (inventory / size, also fractions), gamma is
-    gamma size, A fills of whole orders. What is not given is measured in a simulation of the market (agents/estimate.py).
+    s = sqrt(sigma^2 gamma / (2 kappa A) (1 + gamma / kappa)^(1 + kappa / gamma)). Orders at distance d from the mid are
+    filled A exp(-kappa d) times per second. An order of `size` lots is the unit: q counts orders (inventory / size, also
+    fractions), gamma is gamma size, A fills of whole orders. What is not given is measured in a simulation of the
+    market (agents/estimate.py).
     """
 
     role: ClassVar[str] = "maker"
@@ -216,7 +217,7 @@ def _known(strategy: AvellanedaStoikov | Glft, view: View, *names: str) -> list[
         if np.isnan(value).any():
             book = view.cfg.market.books[int(np.isnan(value).argmax())]
             raise StrategyError(
-                f"{strategy}: {name} could not be measured in book {book} (too few fills, or as many far from the mid as "
-                f"near); give it, as in {strategy.name}:{name}=1"
+                f"{strategy}: {name} could not be measured in book {book} (too few fills, or no fewer far from the "
+                f"mid); give it, as in {strategy.name}:{name}=1"
             )
     return values

@@ -12,6 +12,8 @@ import importlib
 import importlib.util
 import inspect
 import math
+import sys
+import zlib
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, ClassVar, Union, get_args, get_origin, get_type_hints
@@ -59,12 +61,18 @@ class Strategy:
         return ":".join([self.name or type(self).__name__, *([",".join(given)] if given else [])])
 
     def _within(self, low: float, high: float, *names: str, strict: bool = False) -> None:
-        """Raise StrategyError unless low <= parameter <= high (strict: low < parameter); None passes, NaN does not."""
+        """Raise StrategyError unless low <= parameter <= high (strict: low <); None passes, NaN and inf do not."""
         for name in names:
             value = getattr(self, name)
-            if value is None or (low < value <= high or (value == low and not strict)):
+            if value is None or (
+                math.isfinite(value) and (low < value <= high or (value == low and not strict))
+            ):
                 continue
-            least = f"{'above' if strict else 'at least'} {low:g}"
+            least = (
+                "finite"
+                if math.isinf(low) or math.isinf(value)
+                else f"{'above' if strict else 'at least'} {low:g}"
+            )
             most = f" and at most {high:g}" if math.isfinite(high) else ""
             raise StrategyError(
                 f"{self.name or type(self).__name__}: {name} must be {least}{most}, got {value}"
@@ -111,7 +119,7 @@ def make_strategy(text: str, role: str | None = None) -> Strategy:
             raise StrategyError(f"{text!r}: no strategy {first!r}; {hint}")
         kind = known[first]
     if role is not None and kind.role != role:
-        raise StrategyError(f"{text!r}: is a strategy for a {kind.role}, not for a {role}")
+        raise StrategyError(f"{text!r}: is a strategy for {_article(kind.role)}, not for {_article(role)}")
     try:
         return kind(**_parameters(text, kind, rest))
     except (TypeError, ValueError) as error:
@@ -154,6 +162,10 @@ def _typed(text: str, key: str, raw: str, wanted: Any) -> Any:
         raise StrategyError(f"{text!r}: {key} must be of type {name}, got {raw!r}") from None
 
 
+def _article(role: str) -> str:
+    return f"an {role}" if role[0] in "aeiou" else f"a {role}"
+
+
 def _text(value: Any) -> str:
     """A parameter as `make_strategy` reads it."""
     return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
@@ -162,15 +174,21 @@ def _text(value: Any) -> str:
 def _load_class(path: Path, name: str) -> type[Strategy]:
     if not path.is_file():
         raise StrategyError(f"{path}: no such file")
-    spec = importlib.util.spec_from_file_location(f"lobgraph_user_{path.stem}", path)
+    title = f"lobgraph_user_{path.stem}_{zlib.crc32(str(path.resolve()).encode()):08x}"
+    spec = importlib.util.spec_from_file_location(title, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.modules[title] = module  # dataclasses with annotations as text look their module up
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[title]
+        raise StrategyError(f"{path}: cannot be loaded: {type(error).__name__}: {error}") from error
     classes = {
         k: v
         for k, v in vars(module).items()
-        if isinstance(v, type) and issubclass(v, Strategy) and v is not Strategy
+        if isinstance(v, type) and issubclass(v, Strategy) and v.__module__ == title
     }
     if name not in classes:
         raise StrategyError(

@@ -1,9 +1,9 @@
 """Takers with a target: how much of it should be traded by when.
 
 Each names the share of its target that should be traded after the coming decision; `follow` sends the market order that
-gets there. Nothing trades past the target or turns back. Near the end every one catches up: as soon as only orders
-of max_size at every decision left can still finish the target, that is what it sends. (A thin book or the inventory limit may
-fill less than was sent.)
+gets there. Nothing trades past the target or turns back. Near the end every one catches up: as soon as only orders of
+max_size at every decision left can still finish the target, that is what it sends. (A thin book or the inventory limit
+may fill less than was sent.)
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .view import View
 
 
 def follow(view: View, share: Any) -> np.ndarray:
-    """Actions that bring what is traded to `share` (0..1) of the target, rounded to whole lots, and keep it within reach.
+    """Actions that bring what is traded to `share` (0..1) of the target in whole lots, and keep the target in reach.
 
     `share` broadcasts to (E, K, A). Returns (E, K, A, 2) float32.
     """
@@ -76,7 +76,8 @@ class Vwap(Execution):
 
     After the next step of dt seconds that is (V + r dt) / (V + r (T - t)): V the others' lots since the start, r their
     exponentially weighted rate, taken to stay as it is until the end (no profile of the day is known). Where nothing
-    has traded yet it is the TWAP. Follows Bialkowski, Darolles and Le Fol (2008) in updating the forecast as volume comes in.
+    has traded yet it is the TWAP. Follows Bialkowski, Darolles and Le Fol (2008) in updating the forecast as volume
+    comes in.
     """
 
     name: ClassVar[str] = "vwap"
@@ -95,9 +96,8 @@ class Vwap(Execution):
     def share(self, view: View) -> np.ndarray:
         new, total = self._volume.push(view)
         self._seen &= ~view.fresh
-        self._rate.push(
-            new / view.dt, ~self._seen
-        )  # the first decision has seen no step: the second starts anew
+        # The first decision has seen no step: the second starts anew.
+        self._rate.push(new / view.dt, ~self._seen)
         self._seen |= ~view.fresh
         rate = self._rate.mean
         end = total + rate * view.time_left[:, None, None]
@@ -109,8 +109,8 @@ class Vwap(Execution):
 class Pov(Execution):
     """A part of the volume: trades so that its lots are `rate` of all lots traded, own included.
 
-    After a step in which the others have traded V lots since the start, that is rate / (1 - rate) V: it follows what it has
-    seen, one step late. Too low a rate leaves the target unfinished until the catch-up at the end.
+    After a step in which the others have traded V lots since the start, that is rate / (1 - rate) V: it follows what it
+    has seen, one step late. Too low a rate leaves the target unfinished until the catch-up at the end.
     """
 
     name: ClassVar[str] = "pov"
@@ -134,10 +134,10 @@ class Pov(Execution):
 class AlmgrenChriss(Execution):
     """Almgren and Chriss (2001), section 2.2: holdings sinh(kappa (T - t)) / sinh(kappa T) of the target.
 
-    Least expected cost + risk_aversion * variance under linear temporary impact eta and permanent impact gamma:
-    2 (cosh(kappa dt) - 1) / dt^2 = risk_aversion sigma^2 / (eta - gamma dt / 2). Given kappa, the rest is not used. sigma and
-    eta, where not given, are measured in a simulation of the market (agents/estimate.py), eta as what a market
-    order of max_size pays beyond the best price; how the book refills is not in it.
+    Least expected cost + risk_aversion * variance under linear temporary impact eta and permanent impact gamma, with
+    2 (cosh(kappa dt) - 1) / dt^2 = risk_aversion sigma^2 / (eta - gamma dt / 2). Given kappa, the rest is not used.
+    sigma and eta, where not given, are measured in a simulation of the market (agents/estimate.py), eta as what a
+    market order of max_size pays beyond the best price; how the book refills is not in it.
     """
 
     name: ClassVar[str] = "almgren_chriss"
@@ -177,9 +177,9 @@ class AlmgrenChriss(Execution):
 class WaitThenCross(Execution):
     """Waits for a price better than on arrival, then crosses: what "passive, then cross" can be for market orders only.
 
-    A taker rests no orders, so that its patience is to hold back. Until `deadline` of the episode has passed it
-    trades `size` lots only where the mid is at least `edge` ticks better than at the start and the spread is no wider than its mean
-    so far. Then it crosses the spread whatever the price, in equal parts until the end.
+    A taker rests no orders, so that its patience is to hold back. Until `deadline` of the episode has passed it trades
+    `size` lots only where the mid is at least `edge` ticks better than at the start and the spread is no wider than its
+    mean so far. Then it crosses the spread whatever the price, in equal parts until the end.
     """
 
     name: ClassVar[str] = "wait_then_cross"
@@ -234,14 +234,14 @@ def elapsed(view: View) -> np.ndarray:
 
 
 def urgency(risk_aversion: float, sigma: Any, eta: Any, permanent: float, dt: float) -> np.ndarray:
-    """kappa (1/time) of Almgren and Chriss (2001) for trades every `dt`. Raises ValueError where eta <= permanent dt / 2."""
+    """kappa (1/time) of Almgren and Chriss (2001), trading every `dt`. Raises ValueError if eta <= permanent dt / 2."""
     adjusted = np.asarray(eta) - 0.5 * permanent * dt
     if not (adjusted > 0).all():
         raise ValueError(
-            f"eta must exceed permanent * dt / 2 = {0.5 * permanent * dt:.3g}, got {np.min(eta):.3g}: slicing would not pay"
+            f"eta must exceed permanent * dt / 2 = {0.5 * permanent * dt:.3g}, got {np.min(eta):.3g}"
         )
     tilde = risk_aversion * np.asarray(sigma) ** 2 / adjusted
-    return np.arccosh(1.0 + 0.5 * tilde * dt * dt) / dt
+    return 2.0 * np.arcsinh(0.5 * dt * np.sqrt(tilde)) / dt  # 2 (cosh x - 1) = (2 sinh(x / 2))^2
 
 
 def holdings(kappa: Any, dt: float, steps: int) -> np.ndarray:
@@ -252,5 +252,5 @@ def holdings(kappa: Any, dt: float, steps: int) -> np.ndarray:
     x = np.asarray(kappa, dtype=np.float64)[..., None] * dt
     t = np.arange(steps + 1)
     safe = np.where(x * steps > 1e-6, x, 1.0)
-    curve = (np.exp(-safe * t) - np.exp(-safe * (2 * steps - t))) / -np.expm1(-2.0 * safe * steps)
+    curve = np.exp(-safe * t) * np.expm1(-2.0 * safe * (steps - t)) / np.expm1(-2.0 * safe * steps)
     return np.where(x * steps > 1e-6, curve, 1.0 - t / steps)
