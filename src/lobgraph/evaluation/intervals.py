@@ -6,6 +6,7 @@ belongs together, and what to do where a method does not apply. Series that depe
 
 from __future__ import annotations
 
+import gc
 import warnings
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
@@ -224,8 +225,15 @@ def adjust(p: np.ndarray, method: str = "holm") -> np.ndarray:
     """p values (m,) of one family corrected for their number, as `statsmodels.stats.multitest.multipletests`; NaN stay."""
     p = _vector("p", p)
     out, known = np.full(len(p), np.nan), ~np.isnan(p)
-    if known.any():
+    if not known.any():
+        return out
+    frozen = gc.get_freeze_count()
+    gc.freeze()  # multipletests collects garbage at every call: a tenth of a second where torch is loaded
+    try:
         out[known] = multipletests(p[known], method=method)[1]
+    finally:
+        if not frozen:
+            gc.unfreeze()
     return out
 
 

@@ -1,6 +1,6 @@
 """How often 95 % intervals contain the truth, on series and samples whose truth is known. Run it for the full table:
 
-python tests/evaluation/coverage.py --repetitions 4000
+python tests/evaluation/covering.py --repetitions 4000
 """
 
 from __future__ import annotations
