@@ -12,6 +12,8 @@ import numpy as np
 from .own import Own, ratio
 from .record import Series
 
+BID, ASK = 0, 1  # last axis of quotes
+
 
 def of_makers(own: Own, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Quotes as they stand after each step."""
@@ -19,15 +21,14 @@ def of_makers(own: Own, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarra
     px, qty = own.of(s.quote_px)[1:], own.of(s.quote_qty)[1:]  # (T, B, K, A, 2)
     best = np.stack([s.best_bid[1:], s.best_ask[1:]], axis=-1)[:, :, None]  # (T, B, 1, A, 2)
     rests = qty > 0
-    at_best: np.ndarray = rests & (px == best)
-    both = rests.all(axis=-1)
+    both = rests[..., BID] & rests[..., ASK]
     filled = own.total(own.of(s.passive))
     near = np.abs(px - best) < s.cfg.market.depth_levels
     depth = (s.bid_qty[1:].sum(axis=-1) + s.ask_qty[1:].sum(axis=-1))[:, :, None]  # (T, B, 1, A)
     return {
         "fill_ratio": ratio(filled, filled + own.total(qty)),
-        "time_at_best": ratio(own.total(at_best), own.total(rests)),
-        "quoted_spread": ratio(own.total(np.where(both, px[..., 1] - px[..., 0], 0)), own.total(both)),
+        "time_at_best": ratio(own.total(rests & (px == best)), own.total(rests)),
+        "quoted_spread": ratio(own.total(np.where(both, px[..., ASK] - px[..., BID], 0)), own.total(both)),
         "presence": own.mean(both.mean(axis=-1)),
         "liquidity_share": ratio(
             own.total(np.where(near, qty, 0)),

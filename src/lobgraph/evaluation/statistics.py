@@ -161,4 +161,8 @@ def _means(measures: pd.DataFrame, names: Sequence[str] | None) -> tuple[pd.Data
     if twice.any():
         raise ValueError(f"measures: rows stand twice: {measures.loc[twice, keys].iloc[0].to_dict()}")
     means: Any = measures.groupby([*GROUP, "episode"], sort=False, observed=True)[names].mean()
-    return means.reset_index(), names
+    means = means.reset_index()
+    group = means.groupby(
+        GROUP, sort=False
+    ).ngroup()  # in order of appearance; episodes in theirs: the resamples' order
+    return means.assign(group=group).sort_values(["group", "episode"]).drop(columns="group"), names
