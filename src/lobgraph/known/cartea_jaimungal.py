@@ -134,13 +134,11 @@ class ExecutionMarket(KnownMarket[ExecutionParams]):
     def h(self, t: np.ndarray | float) -> np.ndarray:
         """The factor of q^2 in the value function at time t (section 6.5, with permanent impact): h(T) = -alpha.
 
-        Here zeta's fraction is written with tanh, which holds for phi = 0 too.
+        The book's fraction of exponentials is written with tanh, which holds for phi = 0 too.
         """
         p = self.params
         left, a = p.T - np.asarray(t, float), p.alpha - 0.5 * p.b
-        rate = np.sqrt(p.phi / p.k)
-        c = np.sqrt(p.k * p.phi)
-        # k * rate^2 * s / tanh-like: tanh(rate * left) / rate is left where rate is 0
+        rate, c = np.sqrt(p.phi / p.k), np.sqrt(p.k * p.phi)
         ratio = np.tanh(rate * left) / rate if rate > 0 else left
         return -0.5 * p.b - (a + c * np.tanh(rate * left)) / (1.0 + a * ratio / p.k)
 
@@ -151,12 +149,12 @@ class ExecutionMarket(KnownMarket[ExecutionParams]):
         left = p.T - np.asarray(t, float)
         if rate == 0.0:
             return (1.0 + a * left) / (1.0 + a * p.T)
-        # cosh(x) + a / rate sinh(x), over its value at T, without overflow
-        x, top = rate * left, rate * p.T
-        decay = np.exp(x - top)
-        return decay * ((1 + np.exp(-2 * x)) + a / rate * (1 - np.exp(-2 * x))) / (
-            (1 + np.exp(-2 * top)) + a / rate * (1 - np.exp(-2 * top))
-        )  # fmt: skip
+
+        # cosh(x) + a / rate sinh(x), over its value at the start, without overflow or cancellation
+        def part(x: np.ndarray | float) -> np.ndarray | float:
+            return 1.0 + np.exp(-2.0 * x) - a / rate * np.expm1(-2.0 * x)
+
+        return np.exp(rate * (left - p.T)) * part(rate * left) / part(rate * p.T)
 
     def value(self) -> float:
         """Objective of the best policy in continuous time: h(0) q0^2, money."""

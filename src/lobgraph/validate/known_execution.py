@@ -9,7 +9,7 @@ import numpy as np
 
 from ..known.almgren_chriss import AlmgrenChrissMarket
 from ..known.cartea_jaimungal import ExecutionMarket
-from ..known.market import Results, mean_error, spread_error
+from ..known.market import mean_error, spread_error
 from .known_settings import AlmgrenChriss, CjExecution
 from .table import Row
 
@@ -144,9 +144,11 @@ def almgren_chriss(s: AlmgrenChriss, seed: int, note: Callable[[str], None]) -> 
     rows.append(row("objective E + lambda V", "", -optimum[0], optimum[1], -market.value(), AC_PAPER,
                     TOLERANCE * abs(market.value())))  # fmt: skip
     best, closed = _least(s), market.holdings()
-    for k in sorted({1, s.steps // 2, s.steps - 1} - {0, s.steps}):
-        rows.append(row("holdings, best by linear equations", f"after trade {k}", float(best[k]), 0.0, float(closed[k]),
-                        AC_PAPER, 1e-6 * s.X))  # fmt: skip
+    name, trades = "holdings, best by linear equations", sorted({1, s.steps // 2, s.steps - 1} - {0, s.steps})
+    rows += [
+        row(name, f"after trade {k}", float(best[k]), 0.0, float(closed[k]), AC_PAPER, 1e-6 * s.X)
+        for k in trades
+    ]
     default = {k: v for k, v in AlmgrenChriss() if k != "episodes"}
     if all(getattr(s, k) == v for k, v in default.items()):
         for k, paper in enumerate(HOLDINGS, 1):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
 
 from ..report.style import ASK, BID, CYCLE, MID, figure, style
 from .figures import POINT, SMALL, titled
@@ -90,7 +91,7 @@ def cj_making(o: CjMakingOutcome) -> Figure:
         three.errorbar(MULTIPLES, o.search[:, 0], 2 * o.search[:, 1], color=BLUE, label="simulated", **POINT)
         three.plot(MULTIPLES, o.search[:, 2], color=BLUE, lw=1.0, label=f"exact, {o.s.steps} steps")
         three.axhline(o.value, color=MID, lw=1.0, label="closed form h(0, 0)")
-        three.set(xlabel="multiple of the best offsets", ylabel="objective (money)", title="none is better")
+        three.set(xlabel="multiple of the best offsets", ylabel="objective (money)", title="other offsets")
         three.legend(**BESIDE)
         return titled(fig, f"Cartea, Jaimungal: a maker, phi = {o.s.phi:g}, alpha = {o.s.alpha:g}")
 
@@ -130,6 +131,7 @@ def almgren_chriss(o: AlmgrenChrissOutcome) -> Figure:
         for (name, held), colour in zip(o.holdings.items(), (MID, GREEN, BLUE, RED), strict=False):
             left.plot(days, held, "o-", ms=3, color=colour, label=name)
         left.set(xlabel="time (days)", ylabel="holdings (shares)", title="best schedules")
+        left.yaxis.set_major_formatter(StrMethodFormatter("{x:,.6g}"))
         left.legend()
         unit = 10.0 ** (3 * (int(np.log10(max(o.frontier[:, 0].max(), 1.0))) // 3))
         right.plot(np.sqrt(o.random[:, 1]) / unit, o.random[:, 0] / unit, ".", ms=1.5, color="#bbbbbb",
@@ -169,14 +171,14 @@ def pair(o: PairOutcome) -> Figure:
             color=GREEN,
             lw=1.0,
             ls="--",
-            label="Bertram, continuous time",
+            label="Bertram (continuous)",
         )
         right.errorbar(
             o.measured[:, 0], o.measured[:, 1], 2 * o.measured[:, 2], color=BLUE, label="simulated", **POINT
         )
-        right.axvline(o.best[0], color=BLUE, lw=0.8, ls=":", label="best in the long run")
+        right.axvline(o.best[0], color=BLUE, lw=0.8, ls=":", label="long-run best")
         right.axvline(o.best[1], color=GREEN, lw=0.8, ls=":")
-        right.axhline(o.best[2], color=MID, lw=0.8, label="best thresholds that widen at the end")
+        right.axhline(o.best[2], color=MID, lw=0.8, label="best, wider at the end")
         right.set(
             xlabel="threshold (money)", ylabel="profit of an episode (money)", title="constant thresholds"
         )
