@@ -105,7 +105,8 @@ class QuotingMarket(KnownMarket[Q]):
             mean = np.sum(law * (edge + mean[at]), axis=(1, 2))
             final, final_square = (np.sum(law * x[at], axis=(1, 2)) for x in (final, final_square))
         spread = np.sqrt(np.maximum(square - mean**2, 0.0)), np.sqrt(np.maximum(final_square - final**2, 0.0))
-        return Exact(*(float(x[most]) for x in (mean, *spread)), self.exact_value(policy))
+        profit, std, left = (float(x[most]) for x in (mean, *spread))
+        return Exact(profit, std, left, self.exact_value(policy))
 
     def exact_value(self, policy: Policy) -> float:
         """Mean objective of a policy, or with `gamma` its certainty equivalent, money; by the same recursion."""

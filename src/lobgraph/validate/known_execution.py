@@ -83,11 +83,12 @@ def cj_execution(s: CjExecution, seed: int, note: Callable[[str], None]) -> CjEx
 def _path(market: ExecutionMarket, policy: Callable) -> np.ndarray:
     """(steps + 1,) lots held by the policy in a simulated episode."""
     one = market.copy(1, 0)
-    obs, held = one.reset(), []
+    obs, held = one.reset(), [market.params.q0]
     for _ in range(one.steps):
-        held.append(float(one.inventory[0, 0]))
         obs, _, _, _, info = one.step(policy(obs))
-    return np.array([*held, float(info["episodes"]["inventory"]["taker"][0, 0, 0])])
+        last = info["episodes"]
+        held.append(float(one.inventory[0, 0] if last is None else last["inventory"]["taker"][0, 0, 0]))
+    return np.array(held)
 
 
 def _best_schedule(market: ExecutionMarket) -> float:

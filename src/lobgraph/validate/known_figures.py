@@ -79,7 +79,7 @@ def cj_making(o: CjMakingOutcome) -> Figure:
             one.plot(held[inner], table[inner, 1], line, color=ASK, label=f"ask, {left:.3g} left")
         one.set(xlabel="inventory (lots)", ylabel="offset from the mid (money)", title="best quotes")
         one.legend(ncols=2, **BESIDE)
-        edges = np.arange(-o.s.max_inventory - 0.5, o.s.max_inventory + 1)
+        edges = (np.arange(-o.s.max_inventory, o.s.max_inventory + 2) - 0.5).tolist()
         for (name, results), colour in zip(o.played.items(), (BLUE, RED), strict=True):
             two.hist(results.inventory[:, 0], edges, histtype="step", density=True, color=colour, label=name)
         two.set(
@@ -106,9 +106,7 @@ def cj_execution(o: CjExecutionOutcome) -> Figure:
             left.plot(o.times, exact, color=colour, lw=1.0, label=f"{name}, closed form")
             left.plot(o.times[some], played[some], "o", ms=3, color=colour, label=f"{name}, played")
             mean, error, expected = o.values[name]
-            right.hlines(
-                expected, i - 0.3, i + 0.3, color=MID, lw=1.0, label="closed form" if i == 0 else None
-            )
+            right.hlines(expected, i - 0.3, i + 0.3, color=MID, lw=1.0, label="" if i else "closed form")
             right.errorbar(i, mean, 2 * error, color=colour, **POINT)
             right.annotate(f"{mean:.4g} ± {error:.2g}", (i, mean), (0, 9), textcoords="offset points", ha="center",
                            fontsize=8)  # fmt: skip

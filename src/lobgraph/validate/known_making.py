@@ -27,6 +27,7 @@ PUBLISHED = {  # profit, its deviation, that of the final inventory; gamma .1, 1
 PATHS = 1000
 FINEST = 20_000  # steps
 MULTIPLES = np.array([0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3])  # of the best offsets
+BEST = 3  # place of 1 among them
 
 
 class AvellanedaStoikovOutcome(NamedTuple):
@@ -161,7 +162,7 @@ def cj_making(s: CjMaking, seed: int, note: Callable[[str], None]) -> CjMakingOu
         mean = mean_error(played[name].objective)
         rows.append(row("objective", at, *mean, exact.value, RECURSION, TOLERANCE * scale))
         note(f"cj_making: {name}: objective {mean[0]:.4g}")
-    fine = MakingMarket(s.model_copy(update={"steps": fine_steps(s)}))
+    fine = MakingMarket(s.model_copy(update={"steps": fine_steps(s), "fills": "poisson"}))
     mean = mean_error(fine.simulate(fine.optimal(), max(s.episodes // 4, 100), seed).objective)
     rows.append(
         row("objective", f"optimal, {fine.steps} steps", *mean, market.value(), CJ_PAPER, TOLERANCE * scale)
@@ -169,44 +170,21 @@ def cj_making(s: CjMaking, seed: int, note: Callable[[str], None]) -> CjMakingOu
     rows.append(
         row("value h(0, 0)", ODE, market.integrated_value(), 0.0, market.value(), CJ_PAPER, 1e-5 * scale)
     )
-    search = _search(market, s.episodes // 4, seed)
-    best, expected = (_vertex(search[:, i]) for i in (0, 2))
-    rows.append(
-        row(
-            "best multiple of the offsets by search",
-            "",
-            best,
-            _vertex_error(search),
-            expected,
-            RECURSION,
-            0.05,
-        )
-    )
+    search, lost = _search(market, s.episodes // 4, seed)
+    for multiple, (_, _, exact_value), (mean, error) in zip(MULTIPLES, search, lost, strict=True):
+        if multiple != 1.0:
+            name, expected = f"{multiple:g} times the best offsets", exact_value - search[BEST, 2]
+            rows.append(row("objective less the best, same noise", name, mean, error, expected, RECURSION,
+                            TOLERANCE * scale))  # fmt: skip
     table = market.table(market.optimal())
     near = s.steps - max(1, s.steps // 20)
     times = tuple(s.T * (1.0 - i / s.steps) for i in (0, near, s.steps - 1))
     return CjMakingOutcome(rows, s, played, table[[0, near, -1]], times, search, market.value())
 
 
-def _search(market: MakingMarket, episodes: int, seed: int) -> np.ndarray:
-    """(len(MULTIPLES), 3) mean objective, its error and the exact one, with the best offsets multiplied."""
-    out = []
-    for multiple in MULTIPLES:
-        policy = market.scaled(float(multiple))
-        mean = mean_error(market.simulate(policy, max(episodes, 100), seed).objective)
-        out.append((*mean, market.exact_value(policy)))
-    return np.array(out)
-
-
-def _vertex(y: np.ndarray) -> float:
-    """Where the parabola through the objectives has its top."""
-    curve, line, _ = np.polyfit(MULTIPLES, y, 2)
-    return float(-line / (2.0 * curve))
-
-
-def _vertex_error(search: np.ndarray) -> float:
-    """Standard error of the vertex to first order, as if the objectives' errors were independent (shared noise: less)."""
-    curve, line, _ = np.polyfit(MULTIPLES, search[:, 2], 2)
-    basis = np.linalg.pinv(np.vander(MULTIPLES, 3))
-    slope = basis[0] * line / (2.0 * curve**2) - basis[1] / (2.0 * curve)
-    return float(np.sqrt(np.sum((slope * search[:, 1]) ** 2)))
+def _search(market: MakingMarket, episodes: int, seed: int) -> tuple[np.ndarray, list[tuple[float, float]]]:
+    """With the best offsets multiplied: (len(MULTIPLES), 3) mean objective, error, exact; mean and error less the best's."""
+    exact = [market.exact_value(market.scaled(float(m))) for m in MULTIPLES]
+    played = [market.simulate(market.scaled(float(m)), max(episodes, 100), seed).objective for m in MULTIPLES]
+    search = np.array([(*mean_error(x), want) for x, want in zip(played, exact, strict=True)])
+    return search, [mean_error(x - played[BEST]) for x in played]

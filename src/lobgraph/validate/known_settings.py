@@ -25,7 +25,7 @@ class AvellanedaStoikov(AvellanedaStoikovParams):
     """Episodes of each strategy."""
     particles: Episodes = 16_000
     """Episodes, copied or dropped on the way, that measure a certainty equivalent."""
-    QUICK: ClassVar[dict[str, Any]] = {"episodes": 2000, "particles": 1600}
+    QUICK: ClassVar[dict[str, Any]] = {"episodes": 4000, "particles": 4000}
 
 
 class CjMaking(MakingParams):
@@ -33,7 +33,7 @@ class CjMaking(MakingParams):
 
     episodes: Episodes = 40_000
     """Episodes of each policy."""
-    QUICK: ClassVar[dict[str, Any]] = {"episodes": 2000}
+    QUICK: ClassVar[dict[str, Any]] = {"episodes": 4000}
 
 
 class CjExecution(ExecutionParams):
@@ -57,4 +57,4 @@ class Pair(PairParams):
 
     episodes: Episodes = 20_000
     """Episodes of each threshold."""
-    QUICK: ClassVar[dict[str, Any]] = {"episodes": 1000}
+    QUICK: ClassVar[dict[str, Any]] = {"episodes": 2500}
