@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.integrate import solve_ivp
 
+from ..env.observe import Observation
 from .market import Policy, Results, actor
 from .params import AvellanedaStoikovParams
 from .quoting import QuotingMarket, log_solution, table_policy
@@ -53,33 +54,34 @@ class AvellanedaStoikovMarket(QuotingMarket[AvellanedaStoikovParams]):
         mean, error = float(level.mean()), float(level.std(ddof=1) / np.sqrt(len(level)))
         return self.value() - np.log(mean) / self.gamma, error / mean / self.gamma
 
-    def population(self, policy: Any, particles: int, seed: int = 0) -> float:
-        """Certainty equivalent by simulation with resampling: environments are copied or dropped by exp(-gamma dW).
+    def population(self, policy: Any, particles: int, seed: int = 0, groups: int = 8) -> np.ndarray:
+        """(groups,) certainty equivalents by simulation with resampling, independent of each other.
 
-        Consistent as `particles` grows, for any gamma (a Feynman-Kac particle model, Del Moral 2004).
+        Environments of a group are copied or dropped by exp(-gamma dW), which works for any gamma (a Feynman-Kac particle
+        model, Del Moral 2004); the bias vanishes as `particles` / `groups`, the size of a group, grows.
         """
-        act = actor(policy)
-        market = self.copy(particles, seed)
-        obs, log, since = market.reset(), 0.0, np.zeros(particles)
+        act, size = actor(policy), max(2, particles // groups)
+        market = self.copy(size * groups, seed)
+        obs, log, since = market.reset(), np.zeros(groups), np.zeros(size * groups)
         for i in range(self.steps):
             obs, _, _, _, info = market.step(act(obs))
-            wealth = (
-                market.equity if i + 1 < self.steps else info["episodes"]["equity"]["maker"][:, 0].numpy()
-            )
-            gain = -self.gamma * (wealth - since)
-            weight = np.exp(gain - gain.max())
-            uneven = weight.sum() ** 2 < 0.7 * particles * (weight**2).sum()
-            if i + 1 == self.steps:
-                log += np.log(weight.mean()) + gain.max()
-            elif uneven:
-                log += np.log(weight.mean()) + gain.max()
-                marks = (np.arange(particles) + market.uniform(RESAMPLE)[0]) / particles
-                keep = np.searchsorted(np.cumsum(weight) / weight.sum(), marks).clip(max=particles - 1)
-                for x in (market.inventory, market.equity, market.move):
-                    x[:] = x[keep]
-                since = market.equity.copy()
-                obs = market._seen()
+            last = i + 1 == self.steps
+            wealth = info["episodes"]["equity"]["maker"][:, 0].numpy() if last else market.equity
+            gain = -self.gamma * (wealth - since).reshape(groups, size)
+            weight = np.exp(gain - gain.max(axis=1, keepdims=True))
+            total = weight.sum(axis=1)
+            if last or (total**2 < 0.7 * size * (weight**2).sum(axis=1)).any():
+                log += np.log(total / size) + gain.max(axis=1)
+                if not last:
+                    obs = market._keep(_resample(weight, market.uniform(RESAMPLE)[:groups]))
+                    since = np.array(market.equity)
         return -log / self.gamma
+
+    def _keep(self, rows: np.ndarray) -> dict[str, Observation]:
+        """Replace environment i by rows[i]."""
+        for x in (self.inventory, self.equity, self.move, self._level):
+            x[:] = x[rows]
+        return self._seen()
 
     # --- closed form ---
 
@@ -158,3 +160,13 @@ class AvellanedaStoikovMarket(QuotingMarket[AvellanedaStoikovParams]):
         if not solved.success:
             raise RuntimeError(f"continuous_value: {solved.message}")
         return float(solved.y[most, -1])
+
+
+def _resample(weight: np.ndarray, draw: np.ndarray) -> np.ndarray:
+    """Systematic resampling: rows to keep, in place of each row, by weights (groups, n) and one draw (groups,) each."""
+    groups, n = weight.shape
+    rows = []
+    for k in range(groups):
+        share = np.cumsum(weight[k]) / weight[k].sum()
+        rows.append(k * n + np.searchsorted(share, (np.arange(n) + draw[k]) / n).clip(max=n - 1))
+    return np.concatenate(rows)

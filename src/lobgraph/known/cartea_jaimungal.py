@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from scipy.integrate import solve_ivp
 
 from .market import KnownMarket, Policy
 from .params import ExecutionParams, MakingParams
@@ -56,12 +57,34 @@ class MakingMarket(QuotingMarket[MakingParams]):
         ask = np.pad(1.0 / p.k + rise, ((0, 0), (1, 0)), constant_values=widest)
         return table_policy(name, np.stack([bid, ask], axis=-1))
 
+    def scaled(self, multiple: float) -> Policy:
+        """The best offsets times `multiple`."""
+        return table_policy(f"optimal x {multiple:g}", multiple * self.table(self.optimal()))
+
     def symmetric(self) -> Policy:
         """1 / k on both sides: the best without penalties."""
         return self._quote("symmetric", np.zeros((self.steps, 2 * self.params.max_inventory + 1)))
 
     def policies(self) -> dict[str, Policy]:
         return {"optimal": self.optimal(), "symmetric": self.symmetric()}
+
+    def integrated_value(self) -> float:
+        """`value` without the closed form: the differential equation of h(t, q) (equation 10.8), integrated numerically."""
+        p = self.params
+        held = np.arange(-p.max_inventory, p.max_inventory + 1.0)
+
+        def slope(s: float, h: np.ndarray) -> np.ndarray:
+            """dh/ds with s time to go: the best offsets' gains at each inventory."""
+            up = p.A / (np.e * p.k) * np.exp(p.k * np.diff(h))
+            down = p.A / (np.e * p.k) * np.exp(-p.k * np.diff(h))
+            return np.append(up, 0.0) + np.append(0.0, down) - p.phi * held**2
+
+        solved = solve_ivp(
+            slope, (0.0, p.T), -p.alpha * held**2, "LSODA", rtol=1e-9, atol=1e-9, lband=1, uband=1
+        )
+        if not solved.success:
+            raise RuntimeError(f"integrated_value: {solved.message}")
+        return float(solved.y[p.max_inventory, -1])
 
 
 class ExecutionMarket(KnownMarket[ExecutionParams]):
@@ -111,13 +134,11 @@ class ExecutionMarket(KnownMarket[ExecutionParams]):
     def h(self, t: np.ndarray | float) -> np.ndarray:
         """The factor of q^2 in the value function at time t (section 6.5, with permanent impact): h(T) = -alpha.
 
-        Here zeta's fraction is written with tanh, which holds for phi = 0 too.
+        The book's fraction of exponentials is written with tanh, which holds for phi = 0 too.
         """
         p = self.params
         left, a = p.T - np.asarray(t, float), p.alpha - 0.5 * p.b
-        rate = np.sqrt(p.phi / p.k)
-        c = np.sqrt(p.k * p.phi)
-        # k * rate^2 * s / tanh-like: tanh(rate * left) / rate is left where rate is 0
+        rate, c = np.sqrt(p.phi / p.k), np.sqrt(p.k * p.phi)
         ratio = np.tanh(rate * left) / rate if rate > 0 else left
         return -0.5 * p.b - (a + c * np.tanh(rate * left)) / (1.0 + a * ratio / p.k)
 
@@ -128,18 +149,18 @@ class ExecutionMarket(KnownMarket[ExecutionParams]):
         left = p.T - np.asarray(t, float)
         if rate == 0.0:
             return (1.0 + a * left) / (1.0 + a * p.T)
-        # cosh(x) + a / rate sinh(x), over its value at T, without overflow
-        x, top = rate * left, rate * p.T
-        decay = np.exp(x - top)
-        return decay * ((1 + np.exp(-2 * x)) + a / rate * (1 - np.exp(-2 * x))) / (
-            (1 + np.exp(-2 * top)) + a / rate * (1 - np.exp(-2 * top))
-        )  # fmt: skip
+
+        # cosh(x) + a / rate sinh(x), over its value at the start, without overflow or cancellation
+        def part(x: np.ndarray | float) -> np.ndarray | float:
+            return 1.0 + np.exp(-2.0 * x) - a / rate * np.expm1(-2.0 * x)
+
+        return np.exp(rate * (left - p.T)) * part(rate * left) / part(rate * p.T)
 
     def value(self) -> float:
         """Objective of the best policy in continuous time: h(0) q0^2, money."""
         return float(self.h(0.0)) * self.params.q0**2
 
-    def cost_of(self, shares: np.ndarray) -> float:
+    def objective_of(self, shares: np.ndarray) -> float:
         """Mean objective of the schedule that holds `shares` (steps + 1,) of q0 at the decisions, falling linearly between."""
         p = self.params
         q = p.q0 * np.asarray(shares, float)

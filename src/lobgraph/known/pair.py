@@ -190,33 +190,31 @@ class PairMarket(KnownMarket[PairParams]):
         return self._schedule
 
     def _solve(self) -> np.ndarray:
-        p, far, two_c = self.params, FAR * self.params.gap_std, 2.0 * self.params.cost
-        drift, out = -2.0 * (1.0 - p.memory), np.empty(self.steps)
-        out[-1] = b = min(-two_c / drift, far)
+        far, two_c = FAR * self.params.gap_std, 2.0 * self.params.cost
+        out = np.empty(self.steps)
+        out[-1] = b = min(self.params.cost / (1.0 - self.params.memory), far)
         line = self._line(-b, b)
-        g = drift * line.at
+        g = -2.0 * (1.0 - self.params.memory) * line.at  # the advantage on the line, at the last decision
         for i in range(self.steps - 2, -1, -1):
 
-            def advantage(x: np.ndarray, line: Line = line, g: np.ndarray = g, b: float = b) -> np.ndarray:
-                inside, outside = self._reach(x, line, b)
-                return drift * x + inside @ g + two_c * outside
+            def excess(x: float, line: Line = line, g: np.ndarray = g, b: float = b) -> float:
+                return float(self._advantage(np.array([x]), line, g, b)[0]) + two_c
 
-            last, seen = b, g
-            if float(advantage(np.array([far]))[0]) > -two_c:
-                b = far
-            else:
-                b = float(
-                    brentq(
-                        lambda x, f=advantage: float(f(np.array([x]))[0]) + two_c, 0.0, far, xtol=1e-13 * far
-                    )
-                )  # type: ignore[arg-type]
+            before = b, line, g
+            b = far if excess(far) > 0.0 else root(excess, 0.0, far)
             line = self._line(-b, b)
-            g = advantage(line.at)
+            g = self._advantage(line.at, before[1], before[2], before[0])
             out[i] = b
-            if abs(b - last) < 1e-12 * far and len(g) == len(seen) and np.abs(g - seen).max() < 1e-12 * two_c:
+            same = abs(b - before[0]) < 1e-12 * far and len(g) == len(before[2])
+            if same and np.abs(g - before[2]).max() < 1e-12 * two_c:
                 out[:i] = b  # as if there were no end
                 break
         return out
+
+    def _advantage(self, x: np.ndarray, line: Line, g: np.ndarray, b: float) -> np.ndarray:
+        """G at gaps x (m,), from G on the line of the next step, whose threshold is b."""
+        inside, outside = self._reach(x, line, b)
+        return -2.0 * (1.0 - self.params.memory) * x + inside @ g + 2.0 * self.params.cost * outside
 
     def profit(self, b: float | np.ndarray) -> float:
         """Mean profit of an episode with thresholds b, one number or (steps,), money; exact."""

@@ -95,29 +95,47 @@ class QuotingMarket(KnownMarket[Q]):
 
     def exact(self, policy: Policy) -> Exact:
         """Mean, deviation and value of a policy by backward recursion over (step, inventory); no simulation."""
-        p, most, g = self.params, self.params.max_inventory, self.gamma
+        p, most = self.params, self.params.max_inventory
         held = np.arange(-most, most + 1.0)
         mean, square, final, final_square = np.zeros_like(held), np.zeros_like(held), held, held**2
-        value = np.zeros_like(held) if g else -self.alpha * held**2
         for offsets in self.table(policy)[::-1]:
-            i, law = self._law(offsets)
-            n, m = np.meshgrid(i, i, indexing="ij")  # bought, sold
-            at = np.clip(held[:, None, None] + n - m, -most, most).astype(int) + most  # (2 Q + 1, n, m)
-            edge = n * offsets[:, 0, None, None] + m * offsets[:, 1, None, None]
+            at, law, edge, _ = self._outcomes(offsets)
             noise = p.sigma**2 * p.dt * held[at] ** 2
             square = np.sum(law * (edge**2 + noise + 2.0 * edge * mean[at] + square[at]), axis=(1, 2))
             mean = np.sum(law * (edge + mean[at]), axis=(1, 2))
             final, final_square = (np.sum(law * x[at], axis=(1, 2)) for x in (final, final_square))
-            if g:
-                gain = -g * (edge + value[at]) + 0.5 * g**2 * noise
-                top = np.where(law > 0, gain, -np.inf).max(axis=(1, 2))
-                log = np.log(np.sum(law * np.exp(np.minimum(gain - top[:, None, None], 0.0)), axis=(1, 2)))
-                value = -(log + top) / g
-            else:
-                penalty = self.phi * p.dt * integral_of_square(held[:, None, None], n, m)
-                value = np.sum(law * (edge - penalty + value[at]), axis=(1, 2))
         spread = np.sqrt(np.maximum(square - mean**2, 0.0)), np.sqrt(np.maximum(final_square - final**2, 0.0))
-        return Exact(*(float(x[most]) for x in (mean, *spread, value)))
+        profit, std, left = (float(x[most]) for x in (mean, *spread))
+        return Exact(profit, std, left, self.exact_value(policy))
+
+    def exact_value(self, policy: Policy) -> float:
+        """Mean objective of a policy, or with `gamma` its certainty equivalent, money; by the same recursion."""
+        p, g = self.params, self.gamma
+        held = np.arange(-p.max_inventory, p.max_inventory + 1.0)
+        value = np.zeros_like(held) if g else -self.alpha * held**2
+        for offsets in self.table(policy)[::-1]:
+            at, law, edge, squared = self._outcomes(offsets)
+            if g:
+                gain = 0.5 * (g * p.sigma * held[at]) ** 2 * p.dt - g * (edge + value[at])
+                top = np.where(law > 0, gain, -np.inf).max(axis=(1, 2), keepdims=True)
+                mean = np.sum(law * np.exp(np.minimum(gain - top, 0.0)), axis=(1, 2))
+                value = -(np.log(mean) + top[:, 0, 0]) / g
+            else:
+                value = np.sum(law * (edge - self.phi * p.dt * squared + value[at]), axis=(1, 2))
+        return float(value[p.max_inventory])
+
+    def _outcomes(self, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """What a step may bring at `offsets` (2 Q + 1, 2), by inventory, lots bought and lots sold, (2 Q + 1, M, M).
+
+        Index of the next inventory, probability, edge (money) and mean squared inventory on the way.
+        """
+        most = self.params.max_inventory
+        counts, law = self._law(offsets)
+        bought, sold = counts[:, None], counts[None, :]
+        held = np.arange(-most, most + 1)[:, None, None]
+        at = np.clip(held + bought - sold, -most, most) + most
+        edge = bought * offsets[:, 0, None, None] + sold * offsets[:, 1, None, None]
+        return at, law, edge, integral_of_square(held, bought, sold)
 
     def _law(self, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Counts 0..M and the law (2 Q + 1, M + 1, M + 1) of bids and asks filled in a step at `offsets` (2 Q + 1, 2)."""

@@ -27,7 +27,7 @@ SMALL: dict[str, Any] = {**POINT, "ms": 2.5, "capsize": 0.0, "elinewidth": 0.7}
 BLUE, RED, GREEN = CYCLE[0], CYCLE[1], CYCLE[2]
 
 
-def _titled(fig: Figure, text: str) -> Figure:
+def titled(fig: Figure, text: str) -> Figure:
     fig.suptitle(text, x=0.01, ha="left", fontsize=11)
     return fig
 
@@ -55,7 +55,7 @@ def zero_intelligence(o: zi_model.Outcome) -> Figure:
         )
         top.set(ylabel="mean spread (ticks)")
         legend_below(fig, top)
-        return _titled(fig, f"Zero intelligence, p_c = {o.p_c:g} ticks")
+        return titled(fig, f"Zero intelligence, p_c = {o.p_c:g} ticks")
 
 
 def cst(o: cst_model.Outcome) -> Figure:
@@ -87,7 +87,7 @@ def cst(o: cst_model.Outcome) -> Figure:
             0.02, 0.03, f"grey: {cst_model.TOLERANCE:g}", transform=axes[2][0].transAxes, fontsize=7
         )
         legend_below(fig, axes[0][0])
-        return _titled(
+        return titled(
             fig, "Cont, Stoikov, Talreja: races in the engine (points, 2 standard errors) and exact (lines)"
         )
 
@@ -107,7 +107,7 @@ def large_tick(o: large_tick_model.Outcome) -> Figure:
             ax.set(xlabel="orders at a price", title=title)
             ax.legend(loc="upper right")
         axes[0][0].set(ylabel="share of time", ylim=(0, 1.3 * max(o.best_law.max(), o.behind_law.max())))
-        return _titled(fig, "Large ticks: queues at fixed prices")
+        return titled(fig, "Large ticks: queues at fixed prices")
 
 
 def kyle(o: kyle_model.Outcome) -> Figure:
@@ -135,7 +135,7 @@ def kyle(o: kyle_model.Outcome) -> Figure:
         two.set(xlabel="net order flow y (shares)", ylabel="less p0 (money)", title="price is the mean value")
         two.legend()
         _profits(three, held.profit, o.gain)
-        return _titled(fig, "Kyle's auction through the books")
+        return titled(fig, "Kyle's auction through the books")
 
 
 def _profits(ax: Axes, profit: np.ndarray, gain: float) -> None:
@@ -176,4 +176,4 @@ def glosten_milgrom(o: gm_model.Outcome) -> Figure:
             ylabel="maker's mean profit (money)", title="zero profit by history of trades (colour: the last)"
         )
         right.set_xticks(range(len(o.histories)), o.histories, rotation=90, fontsize=7)
-        return _titled(fig, f"Glosten, Milgrom: mu = {s.mu:g}, prior = {s.prior:g}")
+        return titled(fig, f"Glosten, Milgrom: mu = {s.mu:g}, prior = {s.prior:g}")

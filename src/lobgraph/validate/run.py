@@ -18,7 +18,18 @@ import yaml
 from ..config import load_config
 from ..rl.checkpoint import write_atomic
 from ..rl.run import machine_info, numbered_directory
-from . import cst, figures, glosten_milgrom, kyle, large_tick, zero_intelligence
+from . import (
+    cst,
+    figures,
+    glosten_milgrom,
+    known_execution,
+    known_figures,
+    known_making,
+    known_pair,
+    kyle,
+    large_tick,
+    zero_intelligence,
+)
 from .settings import choose, make_settings
 from .table import make_table
 
@@ -61,6 +72,11 @@ def validate(
         "large_tick": (large_tick.run, figures.large_tick),
         "kyle": (kyle.run, figures.kyle),
         "glosten_milgrom": (glosten_milgrom.run, figures.glosten_milgrom),
+        "avellaneda_stoikov": (known_making.avellaneda_stoikov, known_figures.avellaneda_stoikov),
+        "cj_making": (known_making.cj_making, known_figures.cj_making),
+        "cj_execution": (known_execution.cj_execution, known_figures.cj_execution),
+        "almgren_chriss": (known_execution.almgren_chriss, known_figures.almgren_chriss),
+        "pair": (known_pair.run, known_figures.pair),
     }
     path = None if directory is None else numbered_directory(directory, f"s{seed}")
     if (

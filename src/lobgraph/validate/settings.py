@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from ..config import ConfigError, Float, Int, NonNegative, Section, make_section
+from .known_settings import AlmgrenChriss, AvellanedaStoikov, CjExecution, CjMaking, Pair
 from .queues import stationary
 
 Rate = Annotated[Float, Field(ge=1e-4, le=1e4)]
@@ -177,6 +178,11 @@ class Settings(Section):
     large_tick: LargeTick = LargeTick()
     kyle: Kyle = Kyle()
     glosten_milgrom: GlostenMilgrom = GlostenMilgrom()
+    avellaneda_stoikov: AvellanedaStoikov = AvellanedaStoikov()
+    cj_making: CjMaking = CjMaking()
+    cj_execution: CjExecution = CjExecution()
+    almgren_chriss: AlmgrenChriss = AlmgrenChriss()
+    pair: Pair = Pair()
 
 
 MODELS = tuple(Settings.model_fields)
