@@ -33,7 +33,7 @@ CAPTIONS = {
     "up to ten.",
     "execution": "Share of the target still to trade, over episodes, agents and books with a target. The dashed line trades "
     "the same number of lots at every step.",
-    "market": "Means over episodes, books averaged first, with t intervals. These are levels, not differences: intervals "
+    "market": "Means over episodes, books averaged first, with their intervals. These are levels, not differences: intervals "
     "that overlap may hide a difference that pairing shows.",
     "crash": "In each episode, the moment and the book are those of the deepest fall below a running peak where the baseline "
     "acts; every actor is shown at that same moment. The moment is chosen for being the baseline's lowest, so its own mid "
@@ -54,27 +54,29 @@ def caption(name: str) -> str:
 
 
 def comparison_figures(
-    names: Sequence[str], series: Played, role: str, market: pd.DataFrame | None = None,
+    names: Sequence[str],
+    series: Played,
+    role: str,
+    intervals: pd.DataFrame | None = None,
     differences: pd.DataFrame | None = None,
-) -> dict[str, Figure]:  # fmt: skip
+) -> dict[str, Figure]:
     """The figures of a comparison by file name, in the order in which they are read.
 
     names: actors, the baseline first. series: (actor, regime) -> episodes, which may lack some. role: the one that is
-    compared; one that the market does not have leaves out the figures of agents. market, differences: tables as in
-    `html.write_report`. Raises ValueError for episodes of an actor that is not in `names`.
+    compared; one that the market does not have leaves out the figures of agents. intervals (for the
+    market's rows), differences: tables as in `html.write_report`. Raises ValueError for episodes of an actor that is not in `names`.
     """
     if unknown := sorted({actor for actor, _ in series} - set(names)):
         raise ValueError(f"series: {unknown[0]!r} is not among the names {list(names)}")
     made: dict[str, Figure | None] = {}
     if differences is not None and len(differences):
         for what, of in (("differences", role), ("market_differences", "market")):
-            made |= _by_regime(
-                what, [(r, forest.differences(names, differences, of, r)) for r in _order(differences)]
-            )
+            found = [(r, forest.differences(names, differences, of, r)) for r in _order(differences)]
+            made |= _by_regime(what, found)
     if series and all(role in s.specs for s in series.values()):
         made |= _agents(names, series, role)
-    if market is not None and len(market):
-        made |= _by_regime("market", [(r, forest.market(names, market, r)) for r in _order(market)])
+    if intervals is not None and len(intervals):
+        made |= _by_regime("market", [(r, forest.market(names, intervals, r)) for r in _order(intervals)])
     if series:
         made["crash"] = crash(names, series)
     return {name: fig for name, fig in made.items() if fig is not None}
