@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from . import forest, ladder, paths
 from .crash import crash
-from .panels import Played, regimes_of
+from .panels import Played, plain, regimes_of
 from .policy_map import decision_maps
 
 CAPTIONS = {
@@ -69,6 +69,7 @@ def comparison_figures(
     if unknown := sorted({actor for actor, _ in series} - set(names)):
         raise ValueError(f"series: {unknown[0]!r} is not among the names {list(names)}")
     made: dict[str, Figure | None] = {}
+    names, series, intervals, differences = _plain(names, series, intervals, differences)
     if differences is not None and len(differences):
         for what, of in (("differences", role), ("market_differences", "market")):
             found = [(r, forest.differences(names, differences, of, r)) for r in _order(differences)]
@@ -94,6 +95,18 @@ def _agents(names: Sequence[str], series: Played, role: str) -> dict[str, Figure
     made |= _by_regime("quotes", [(r, ladder.ladder(names, series, role, r)) for r in regimes_of(series)])
     made["decisions"] = decision_maps(names, series, role)
     return made
+
+
+def _plain(
+    names: Sequence[str], series: Played, *tables: pd.DataFrame | None
+) -> tuple[list[str], Played, pd.DataFrame | None, pd.DataFrame | None]:
+    """All of them with the actors' names as matplotlib takes them."""
+    shown = {name: plain(name) for name in names}
+    renamed = {(shown[actor], regime): s for (actor, regime), s in series.items()}
+    intervals, differences = (
+        t if t is None else t.replace({"actor": shown, "baseline": shown}) for t in tables
+    )
+    return list(shown.values()), renamed, intervals, differences
 
 
 def _order(table: pd.DataFrame) -> list[str]:

@@ -57,8 +57,11 @@ def _panels(measures: Sequence[str], rows: Sequence[str]) -> tuple[Figure, list[
     """A panel for each measure, with the rows' names at the left."""
     columns = min(COLUMNS, len(measures))
     lines = -(-len(measures) // columns)
-    height = 0.7 + 0.33 * len(rows)
-    fig, grid = figure(lines, columns, WIDTH / max(columns, 2), height, sharey=True)
+    height = (
+        0.7 + 0.33 * len(rows) + 0.8 / lines
+    )  # a panel's labels and rows, and its part of title and legend
+    width = WIDTH / columns if columns > 1 else 8.0
+    fig, grid = figure(lines, columns, width, height, sharey=True)
     flat = [ax for row in grid for ax in row]
     for ax in flat[len(measures) :]:
         ax.remove()

@@ -23,7 +23,7 @@ from ..evaluation.record import Series, play
 from ..models.policy import PolicySet
 from . import probe
 from .decisions import VALUES, WINDOWS, Decisions, cell_means, decisions, x_edges, y_edges
-from .panels import WIDTH, Played, heading, wrapped
+from .panels import WIDTH, Played, heading, plain, wrapped
 from .style import figure, style
 
 ACTORS = 6  # rows at most
@@ -65,7 +65,7 @@ def policy_map(
     A learned policy is asked (see probe.asked), a strategy is watched. None for a role that does nothing. Raises what
     `play` raises, and ValueError for policies of other roles.
     """
-    given, others, name = resolve(actor, role), dict(others or {}), name or role
+    given, others, name = resolve(actor, role), dict(others or {}), plain(name or role)
     if isinstance(given, PolicySet):
         if role not in given.specs:
             raise ValueError(f"{name}: these policies act only for {sorted(given.specs)}, not for a {role}")
