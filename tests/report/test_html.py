@@ -150,6 +150,16 @@ def test_one_episode_without_fills_or_differences(tmp_path):
     assert not re.search(r"\bnan\b", page.words, re.I)
 
 
+def test_a_role_that_never_trades_has_a_line_in_place_of_tables(tmp_path):
+    names, series = makers(2, 1, 4, "multi_asset_gnn")  # its arbitrageur does nothing
+    measures, _, differences = tables(names, series)
+    path = write_report(tmp_path, "t", names, "maker", measures, None, differences)
+    page = Page(path.read_text(encoding="utf-8"))
+    assert "The arbitrageur beside it never trades." in page.words
+    assert "The arbitrageur beside it, normal" not in page.words
+    assert page.words.count("The maker, normal") == 2  # means and differences
+
+
 def test_measures_that_are_all_nan_and_more_figures_of_one_name(tmp_path):
     names, series = makers(2, 1, 4)
     measures, _, differences = tables(names, series)

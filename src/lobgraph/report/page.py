@@ -28,7 +28,7 @@ baseline itself, where every other’s does. Measures that are neither good nor 
 DIFFERENCES = """<p>Paired: from the differences episode by episode, under the same noise. Unpaired: what the same episodes say
 when the pairing is ignored; “narrower” is how many times shorter the paired interval is. Correlation: of the two actors’
 episodes; where it is near zero, pairing gains little. p adjusted: for the number of comparisons. Effect: mean difference
-in standard deviations. Bold: the paired interval excludes zero.</p>"""
+in standard deviations. Bold: the paired interval excludes zero. All of it is in differences.csv beside this page.</p>"""
 
 
 @dataclass
@@ -62,7 +62,7 @@ def page(report: Report, images: Sequence[Image]) -> str:
     """The whole HTML text."""
     sections = {
         "Means": _means(report),
-        "Figures": "".join(map(_figure, images)),
+        "Figures": _figures(images),
         "Differences": _differences(report),
         "Definitions": _definitions(report),
     }
@@ -127,10 +127,19 @@ def _means(report: Report) -> str:
     for role in _order(table["role"], report.role):
         for regime in dict.fromkeys(table["regime"]):
             own, against = _of(table, role, regime), _of(report.differences, role, regime)
-            if len(own):
+            if len(own) and not _idle(report, role):
                 text += f"<h3>{_who(role, report.role)}, {escape(str(regime))}</h3>"
                 text += mean_table(report.names, own, against)
+    for role in _order(table["role"], report.role):
+        text += f"<p>{_who(role, report.role)} never trades.</p>" if _idle(report, role) else ""
     return MEANS + text if text else ""
+
+
+def _idle(report: Report, role: str) -> bool:
+    """Whether a role beside the compared one never trades, whoever is compared: its tables would be zeros."""
+    table: Any = report.intervals
+    lots = table[(table["role"] == role) & (table["measure"] == "turnover")]["mean"]
+    return role not in (report.role, "market") and len(lots) > 0 and not lots.any()
 
 
 def _of(table: Any, role: str, regime: str) -> Any:
@@ -155,18 +164,28 @@ def _differences(report: Report) -> str:
     for role in _order(table["role"], report.role):
         for regime in dict.fromkeys(table["regime"]):
             own = _of(table, role, regime)
-            if own["mean"].notna().any():
+            if own["mean"].notna().any() and not _idle(report, role):
                 text += f"<h3>{_who(role, report.role)}, {escape(str(regime))}</h3>"
                 text += difference_table(report.names, own)
     return DIFFERENCES + text if text else ""
 
 
-def _figure(image: Image) -> str:
+def _figures(images: Sequence[Image]) -> str:
+    """Figures of one kind, as of several regimes, have their caption once."""
+    said, text = set(), ""
+    for image in images:
+        words = caption(image.name)
+        text += _figure(image, "As above." if words in said else words)
+        said.add(words)
+    return text
+
+
+def _figure(image: Image, words: str) -> str:
     data = base64.b64encode(image.path.read_bytes()).decode()
     alt = escape(image.name.replace("_", " ").replace("-", ", "), quote=True)
     return (
         f'<figure><img alt="{alt}" width="{image.width}" height="{image.height}" src="data:image/png;base64,{data}">'
-        f"<figcaption>{escape(caption(image.name))}</figcaption></figure>"
+        f"<figcaption>{escape(words)}</figcaption></figure>"
     )
 
 
