@@ -1,10 +1,15 @@
 """Made-up runs and traces for the figures: a random walk with quotes around it, learning curves that rise."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from lobgraph.report.trace import Trace
+
+sys.path.insert(0, str(Path(__file__).parent))  # lets the tests import what they share
 
 
 @pytest.fixture

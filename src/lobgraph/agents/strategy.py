@@ -119,7 +119,7 @@ def make_strategy(text: str, role: str | None = None) -> Strategy:
             raise StrategyError(f"{text!r}: no strategy {first!r}; {hint}")
         kind = known[first]
     if role is not None and kind.role != role:
-        raise StrategyError(f"{text!r}: is a strategy for {_article(kind.role)}, not for {_article(role)}")
+        raise StrategyError(f"{text!r}: is a strategy for {article(kind.role)}, not for {article(role)}")
     try:
         return kind(**_parameters(text, kind, rest))
     except (TypeError, ValueError) as error:
@@ -162,7 +162,8 @@ def _typed(text: str, key: str, raw: str, wanted: Any) -> Any:
         raise StrategyError(f"{text!r}: {key} must be of type {name}, got {raw!r}") from None
 
 
-def _article(role: str) -> str:
+def article(role: str) -> str:
+    """The role with its article, for messages."""
     return f"an {role}" if role[0] in "aeiou" else f"a {role}"
 
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from . import forest, ladder, paths
 from .crash import crash
-from .panels import Played, regimes_of
+from .panels import Played, plain, regimes_of
 from .policy_map import decision_maps
 
 CAPTIONS = {
@@ -33,7 +33,7 @@ CAPTIONS = {
     "up to ten.",
     "execution": "Share of the target still to trade, over episodes, agents and books with a target. The dashed line trades "
     "the same number of lots at every step.",
-    "market": "Means over episodes, books averaged first, with t intervals. These are levels, not differences: intervals "
+    "market": "Means over episodes, books averaged first, with their intervals. These are levels, not differences: intervals "
     "that overlap may hide a difference that pairing shows.",
     "crash": "In each episode, the moment and the book are those of the deepest fall below a running peak where the baseline "
     "acts; every actor is shown at that same moment. The moment is chosen for being the baseline's lowest, so its own mid "
@@ -54,27 +54,30 @@ def caption(name: str) -> str:
 
 
 def comparison_figures(
-    names: Sequence[str], series: Played, role: str, market: pd.DataFrame | None = None,
+    names: Sequence[str],
+    series: Played,
+    role: str,
+    intervals: pd.DataFrame | None = None,
     differences: pd.DataFrame | None = None,
-) -> dict[str, Figure]:  # fmt: skip
+) -> dict[str, Figure]:
     """The figures of a comparison by file name, in the order in which they are read.
 
     names: actors, the baseline first. series: (actor, regime) -> episodes, which may lack some. role: the one that is
-    compared; one that the market does not have leaves out the figures of agents. market, differences: tables as in
-    `html.write_report`. Raises ValueError for episodes of an actor that is not in `names`.
+    compared; one that the market does not have leaves out the figures of agents. intervals (for the
+    market's rows), differences: tables as in `html.write_report`. Raises ValueError for episodes of an actor that is not in `names`.
     """
     if unknown := sorted({actor for actor, _ in series} - set(names)):
         raise ValueError(f"series: {unknown[0]!r} is not among the names {list(names)}")
     made: dict[str, Figure | None] = {}
+    names, series, intervals, differences = _plain(names, series, intervals, differences)
     if differences is not None and len(differences):
         for what, of in (("differences", role), ("market_differences", "market")):
-            made |= _by_regime(
-                what, [(r, forest.differences(names, differences, of, r)) for r in _order(differences)]
-            )
+            found = [(r, forest.differences(names, differences, of, r)) for r in _order(differences)]
+            made |= _by_regime(what, found)
     if series and all(role in s.specs for s in series.values()):
         made |= _agents(names, series, role)
-    if market is not None and len(market):
-        made |= _by_regime("market", [(r, forest.market(names, market, r)) for r in _order(market)])
+    if intervals is not None and len(intervals):
+        made |= _by_regime("market", [(r, forest.market(names, intervals, r)) for r in _order(intervals)])
     if series:
         made["crash"] = crash(names, series)
     return {name: fig for name, fig in made.items() if fig is not None}
@@ -92,6 +95,18 @@ def _agents(names: Sequence[str], series: Played, role: str) -> dict[str, Figure
     made |= _by_regime("quotes", [(r, ladder.ladder(names, series, role, r)) for r in regimes_of(series)])
     made["decisions"] = decision_maps(names, series, role)
     return made
+
+
+def _plain(
+    names: Sequence[str], series: Played, *tables: pd.DataFrame | None
+) -> tuple[list[str], Played, pd.DataFrame | None, pd.DataFrame | None]:
+    """All of them with the actors' names as matplotlib takes them."""
+    shown = {name: plain(name) for name in names}
+    renamed = {(shown[actor], regime): s for (actor, regime), s in series.items()}
+    intervals, differences = (
+        t if t is None else t.replace({"actor": shown, "baseline": shown}) for t in tables
+    )
+    return list(shown.values()), renamed, intervals, differences
 
 
 def _order(table: pd.DataFrame) -> list[str]:

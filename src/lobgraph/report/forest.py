@@ -14,9 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
-from scipy import stats
 
-from .labels import KEYS, axis, foremost, ordered
+from .labels import axis, foremost
 from .panels import GREY, WIDTH, grey_legend, heading, look, wrapped
 from .style import figure, style
 
@@ -58,8 +57,11 @@ def _panels(measures: Sequence[str], rows: Sequence[str]) -> tuple[Figure, list[
     """A panel for each measure, with the rows' names at the left."""
     columns = min(COLUMNS, len(measures))
     lines = -(-len(measures) // columns)
-    height = 0.7 + 0.33 * len(rows)
-    fig, grid = figure(lines, columns, WIDTH / max(columns, 2), height, sharey=True)
+    height = (
+        0.7 + 0.33 * len(rows) + 0.8 / lines
+    )  # a panel's labels and rows, and its part of title and legend
+    width = WIDTH / columns if columns > 1 else 8.0
+    fig, grid = figure(lines, columns, width, height, sharey=True)
     flat = [ax for row in grid for ax in row]
     for ax in flat[len(measures) :]:
         ax.remove()
@@ -88,42 +90,22 @@ def _interval(ax: Axes, y: float, row: pd.Series, colour: str) -> None:
         ax.plot([row["mean"]], [y], color="black", marker="|", ms=9, mew=1.4, zorder=3)
 
 
-def levels(table: pd.DataFrame, measures: Sequence[str], level: float = 0.95) -> pd.DataFrame:
-    """Mean and t interval over episodes of every measure: actor, regime, measure, episodes, mean, low, high.
+def market(names: Sequence[str], intervals: pd.DataFrame, regime: str) -> Figure | None:
+    """The market's quality with each actor in it: means over episodes with their intervals; None without any.
 
-    Agents or books of one episode are averaged first: they share its market, only episodes are independent.
+    intervals: actor, regime, role, measure, mean, low, high, of which the rows of the role "market" are shown.
     """
-    rows = []
-    groups: Any = table.groupby(["actor", "regime"], sort=False)
-    for key, part in groups:
-        means: Any = part.groupby("episode")[list(measures)].mean()
-        for measure in measures:
-            x = np.asarray(means[measure], dtype=float)
-            x = x[np.isfinite(x)]
-            n = len(x)
-            mean = float(x.mean()) if n else np.nan
-            half = (
-                float(stats.t.ppf(0.5 + level / 2, n - 1) * x.std(ddof=1) / np.sqrt(n)) if n > 1 else np.nan
-            )
-            rows.append((*key, measure, n, mean, mean - half, mean + half))
-    return pd.DataFrame(rows, columns=["actor", "regime", "measure", "episodes", "mean", "low", "high"])
-
-
-def market(names: Sequence[str], table: pd.DataFrame, regime: str, level: float = 0.95) -> Figure | None:
-    """The market's quality with each actor in it: mean over episodes with its t interval. None for an empty table."""
-    own: Any = table[table["regime"] == regime]
-    measures = [
-        m for m in ordered(own.select_dtypes("number").columns) if m not in KEYS and own[m].notna().any()
-    ]
-    measures = foremost(measures, "market")[:PANELS]
+    own: Any = intervals[(intervals["role"] == "market") & (intervals["regime"] == regime)]
+    measures = foremost(own["measure"], "market")[:PANELS]
     rows = [name for name in names if (own["actor"] == name).any()]
     if not rows or not measures:
         return None
-    known = levels(own, measures, level).set_index(["measure", "actor"])
     with style():
         fig, panels = _panels(measures, rows)
         for ax, measure in zip(panels, measures, strict=True):
+            part = own[own["measure"] == measure].set_index("actor")
             for y, name in enumerate(rows):
-                _interval(ax, y, known.loc[[(measure, name)]].iloc[0], look(names.index(name))["color"])
-        heading(fig, f"Market quality, {regime}: mean over episodes and books, {100 * level:.0f} % interval")
+                if name in part.index:
+                    _interval(ax, y, part.loc[[name]].iloc[0], look(names.index(name))["color"])
+        heading(fig, f"Market quality, {regime}: mean over episodes and books, 95 % interval")
     return fig

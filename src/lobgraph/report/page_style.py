@@ -17,12 +17,16 @@ th { font-weight: 600; } tr > th:first-child, td.unit, th.unit, .name { text-ali
 tr:first-child th { border-bottom: 1px solid #888; vertical-align: bottom; }
 tr + tr > th:first-child { font-weight: 400; } tr.group > th:first-child { font-weight: 600; padding-top: .6rem; }
 tr.group th, table.differences tr.first > * { border-top: 1px solid #ddd; }
-tr > th:first-child, td.unit { white-space: nowrap; } td.unit, th.unit, small { color: #666; } small { display: block; font-size: .76rem; font-weight: 400; white-space: nowrap; }
+tr > th:first-child, td.unit { white-space: nowrap; } td.unit, th.unit, small { color: #666; } small { display: block; font-size: .92em; font-weight: 400; white-space: nowrap; }
 table.differences tr > * { white-space: nowrap; padding: .16rem .45rem; }
 table.differences .name { white-space: normal; min-width: 13rem; }
 figure { margin: 1.2rem 0 1.8rem; break-inside: avoid; } img { max-width: 100%; height: auto; display: block; }
 figcaption { color: #444; font-size: .86rem; max-width: 60rem; margin-top: .3rem; }
 a { color: #0072B2; } summary { cursor: pointer; color: #0072B2; margin: .3rem 0; }
 .definitions { grid-template-columns: minmax(8rem, 15rem) 1fr; font-size: .86rem; }
-@media print { body { max-width: none; padding: 0; font-size: 10pt; } h2 { break-after: avoid; } tr { break-inside: avoid; } }
+@media print {
+  body { max-width: none; padding: 0; font-size: 10pt; } h2, h3 { break-after: avoid; } tr { break-inside: avoid; }
+  .wide { overflow: visible; } table { font-size: 7pt; } table.differences { font-size: 6.5pt; }
+  th, td, table.differences tr > * { padding: .1rem .3rem; } table.differences .name { min-width: 6rem; }
+}
 """

@@ -45,6 +45,11 @@ def wrapped(text: str, width: int) -> str:
     )
 
 
+def plain(text: str) -> str:
+    """The text as matplotlib shows it, dollar signs too: between two of them it would read mathematics."""
+    return text.replace("$", r"\$")
+
+
 def heading(fig: Figure, text: str) -> None:
     fig.suptitle(text, x=0.01, ha="left", fontsize=11)
 

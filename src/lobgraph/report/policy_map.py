@@ -23,7 +23,7 @@ from ..models.policy import PolicySet
 from ..rl.actors import Actor, resolve
 from . import probe
 from .decisions import VALUES, WINDOWS, Decisions, cell_means, decisions, x_edges, y_edges
-from .panels import WIDTH, Played, heading, wrapped
+from .panels import WIDTH, Played, heading, plain, wrapped
 from .style import figure, style
 
 ACTORS = 6  # rows at most
@@ -63,10 +63,12 @@ def policy_map(
     """Heat maps of one actor at several times left; `others` act for the other roles in the run that it needs.
 
     A learned policy is asked (see probe.asked), a strategy is watched. None for a role that does nothing. Raises what
-    `play` raises.
+    `play` raises, and ValueError for policies of other roles.
     """
-    given, others, name = resolve(actor, role), dict(others or {}), name or role
+    given, others, name = resolve(actor, role), dict(others or {}), plain(name or role)
     if isinstance(given, PolicySet):
+        if role not in given.specs:
+            raise ValueError(f"{name}: these policies act only for {sorted(given.specs)}, not for a {role}")
         s, background = probe.meet(given, cfg, role, others, episodes, seed)
         seen = decisions(s, role)
         x, y = (np.linspace(e[0], e[-1], GRID) for e in (x_edges(seen), y_edges(seen)))
@@ -88,6 +90,20 @@ def policy_map(
         seen,
         f"{name}: decisions, mean by cell; grey: hardly ever there",
     )
+
+
+def policy_maps(
+    actors: Mapping[str, Actor], cfg: Config, role: str, others: Mapping[str, Actor] | None = None, episodes: int = 64,
+    seed: int = 1,
+) -> dict[str, Figure]:  # fmt: skip
+    """`policy_map` of every learned policy among the actors (label -> actor), named as captions need it."""
+    resolved = {name: resolve(actor, role) for name, actor in actors.items()}
+    made = {
+        f"policy-{name}": policy_map(actor, cfg, role, name, others, episodes, seed)
+        for name, actor in resolved.items()
+        if isinstance(actor, PolicySet)
+    }
+    return {name: fig for name, fig in made.items() if fig is not None}
 
 
 def together(batches: Sequence[Series], role: str) -> Decisions:

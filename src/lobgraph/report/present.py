@@ -38,7 +38,7 @@ def present(
     path = numbered_directory(directory, f"s{c.seed}")
     report = write_report(
         path, title, names=c.names, role=role, measures=c.measures, market=c.market, differences=c.differences,
-        series=c.series, cfg=c.cfg, notes=notes, command=command, definitions=MEASURES,
+        intervals=c.intervals, seed=c.seed, series=c.series, cfg=c.cfg, notes=notes, command=command, definitions=MEASURES,
     )  # fmt: skip
     say(f"report: {report} (tables as CSV and figures beside it)")
     return report

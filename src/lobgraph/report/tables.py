@@ -1,6 +1,6 @@
 """Tables of a comparison as HTML: means with intervals by actor, and differences from the baseline.
 
-In: the tables of measures as they are kept on disk. Out: HTML text in which everything given is escaped.
+In: long tables, a row per actor and measure. Out: HTML text in which everything given is escaped.
 """
 
 from __future__ import annotations
@@ -12,50 +12,34 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .forest import levels
-from .labels import KEYS, Label, foremost, label, number, ordered
+from .labels import Label, foremost, label, number, ordered
 
 UNPAIRED = ("unpaired_low", "unpaired_high")
 
 
-def measures_of(table: pd.DataFrame) -> list[str]:
-    """The columns of a table that hold a measure with at least one number, in reading order."""
-    columns = table.select_dtypes("number").columns
-    return [
-        m for m in ordered(map(str, columns)) if m not in KEYS and np.isfinite(table[m].astype(float)).any()
-    ]
+def mean_table(names: Sequence[str], intervals: pd.DataFrame, differences: pd.DataFrame | None) -> str:
+    """Measures as rows under their groups, actors as columns: means over episodes with their intervals.
 
-
-def mean_table(
-    names: Sequence[str],
-    table: pd.DataFrame,
-    differences: pd.DataFrame | None,
-    role: str,
-    level: float = 0.95,
-) -> str:
-    """Measures as rows under their groups, actors as columns: mean and interval over episodes of one role and regime.
-
-    The best mean is bold where its paired difference from the baseline excludes zero; the baseline's own, where every
-    other actor's does. Measures without a better side are never bold.
+    intervals: the rows of one role and regime; differences: rows of the same, from which follows what is bold: the best
+    mean where its paired difference from the baseline excludes zero; the baseline's own, where every other actor's does.
+    Measures without a better side are never bold.
     """
-    there = set(table["actor"])
+    there = set(intervals["actor"])
     shown = [n for n in names if n in there]
-    measures = measures_of(table)
-    known = levels(table, measures, level).set_index(["measure", "actor"])
-    sure = _sure(differences, role, set(table["regime"]))
+    sure = _sure(differences)
     head = "".join(f"<th>{_name(n)}{'<small>baseline</small>' if n == names[0] else ''}</th>" for n in shown)
     lines = [f"<tr><th></th><th class=unit>unit</th>{head}</tr>"]
     group = ""
-    for measure in measures:
+    for measure in ordered(intervals["measure"]):
         said = label(measure)
         if said.group != group:
             group = said.group
             lines.append(f'<tr class=group><th colspan="{len(shown) + 2}">{escape(group)}</th></tr>')
-        means = {n: known.loc[(measure, n)] for n in shown}
-        best = _best(
-            said, {n: float(row["mean"]) for n, row in means.items()}, names[0], sure.get(measure, {})
-        )
-        cells = "".join(f"<td>{_mean(means[n], n == best)}</td>" for n in shown)
+        rows = intervals[intervals["measure"] == measure].set_index("actor")
+        means = {n: rows.loc[[n]].iloc[0] for n in shown if n in rows.index}
+        of = {n: float(row["mean"]) for n, row in means.items()}
+        best = _best(said, of, names[0], sure.get(measure, {}))
+        cells = "".join(f"<td>{_mean(means[n], n == best) if n in means else '–'}</td>" for n in shown)
         lines.append(f"<tr><th>{escape(said.words)}</th><td class=unit>{escape(said.unit)}</td>{cells}</tr>")
     return f"<div class=wide><table>{''.join(lines)}</table></div>"
 
@@ -74,13 +58,15 @@ def _mean(row: Any, bold: bool) -> str:
     )
 
 
-def _sure(differences: pd.DataFrame | None, role: str, regimes: set[str]) -> dict[str, dict[str, bool]]:
+def _sure(differences: pd.DataFrame | None) -> dict[str, dict[str, bool]]:
     """measure -> actor -> whether its paired interval excludes zero."""
     found: dict[str, dict[str, bool]] = {}
-    if differences is None or not len(differences):
-        return found
-    own: Any = differences[(differences["role"] == role) & differences["regime"].isin(list(regimes))]
-    for actor, measure, low, high in own[["actor", "measure", "low", "high"]].itertuples(index=False):
+    rows: Any = (
+        ()
+        if differences is None
+        else differences[["actor", "measure", "low", "high"]].itertuples(index=False)
+    )
+    for actor, measure, low, high in rows:
         found.setdefault(measure, {})[actor] = bool(low > 0 or high < 0)
     return found
 
@@ -96,13 +82,13 @@ def _best(said: Label, means: dict[str, float], base: str, sure: dict[str, bool]
     return base if all(sure.get(n, False) for n in finite if n != base) else None
 
 
-def difference_table(names: Sequence[str], differences: pd.DataFrame, role: str) -> str:
+def difference_table(names: Sequence[str], differences: pd.DataFrame) -> str:
     """Rows of one role and regime: difference, both intervals, how much pairing narrows, correlation, p, effect size.
 
     The measures that are looked for first stand open, the others behind a line that opens.
     """
     there = differences.loc[differences["mean"].notna(), "measure"]
-    first = foremost(there, role)
+    first = foremost(there, str(differences["role"].iloc[0]))
     rest = [m for m in ordered(there) if m not in first]
     text = _difference_rows(names, differences, first)
     if rest:

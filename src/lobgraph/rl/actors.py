@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..agents.strategy import Strategy, StrategyError, make_strategy, strategies
+from ..agents.strategy import Strategy, StrategyError, article, make_strategy, strategies
 from ..agents.view import View
 from ..config import LEARN, NOTHING, ROLES, Config, ConfigError
 from ..models.policy import PolicyError, PolicySet
@@ -47,7 +47,7 @@ def resolve(given: Actor, role: str) -> Actor:
     if isinstance(given, PolicySet) and role not in given.specs:
         raise PolicyError(f"the policies given for {role!r} act only for {sorted(given.specs)}")
     if isinstance(given, Strategy) and given.role != role:
-        raise StrategyError(f"{given} is a strategy for a {given.role}, not for a {role}")
+        raise StrategyError(f"{given} is a strategy for {article(given.role)}, not for {article(role)}")
     return given
 
 
