@@ -11,10 +11,10 @@ import torch
 
 from lobgraph.config import Config, load_config
 from lobgraph.env.market_env import MarketEnv
-from lobgraph.evaluation.actors import Actor, actor
 from lobgraph.evaluation.measures import measure
 from lobgraph.evaluation.record import Series, play, record
 from lobgraph.market.state import EDGE
+from lobgraph.rl.actors import Actor, actor
 
 BASE = (
     "market.books=[X,Y]", "market.underlying=[U,U]", "agents.maker.count=2", "agents.taker.count=1",

@@ -32,6 +32,7 @@ class Comparison:
     cfg: Config
     role: str
     names: list[str]
+    worlds: dict[str, dict[str, Actor]]  # name -> who acted, by role
     regimes: list[str]
     episodes: int  # in each regime
     seed: int
@@ -120,7 +121,7 @@ def play_all(
     names = list(worlds)
     every = _long(tables)
     return Comparison(
-        cfg, role, names, list(configs), episodes, seed, **tables,
+        cfg, role, names, {name: dict(w) for name, w in worlds.items()}, list(configs), episodes, seed, **tables,
         intervals=interval_table(every), differences=compare_table(every, names[0]), series=series,
     )  # fmt: skip
 

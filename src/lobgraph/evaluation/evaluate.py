@@ -63,4 +63,4 @@ def summary(table: pd.DataFrame, level: float = 0.95, method: Method = "bca") ->
     have the measure. `method`: see `intervals.interval`.
     """
     found = interval_table(table.assign(actor="", regime=""), level=level, method=method)
-    return found[["role", "measure", "n", "mean", "std", "low", "high"]]
+    return found.reindex(columns=["role", "measure", "n", "mean", "std", "low", "high"])

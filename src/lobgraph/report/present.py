@@ -5,6 +5,8 @@ In: a Comparison. Out: <directory>/<time>-s<seed>/ with report.html, figures/*.p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +14,12 @@ import pandas as pd
 
 from ..evaluation.compare import Comparison
 from ..evaluation.measures import MEASURES
+from ..evaluation.quality import GROUP_MEASURES, MARKET_MEASURES
 from ..rl.run import numbered_directory
 from .console import say, show
 from .html import write_report
+from .policy_map import policy_maps
+from .tables import p_value
 
 NARROWER = 0.8  # paired over unpaired width from which on pairing is said to have helped little
 # What is printed by role; the report has all measures.
@@ -36,9 +41,12 @@ def present(
     for line in notes:
         say(line)
     path = numbered_directory(directory, f"s{c.seed}")
+    acting = {name: c.worlds[name].get(c.role) for name in c.names}
+    maps = policy_maps(acting, c.cfg, c.role, others=c.worlds[c.names[0]], seed=c.seed)
     report = write_report(
-        path, title, names=c.names, role=role, measures=c.measures, market=c.market, differences=c.differences,
-        intervals=c.intervals, seed=c.seed, series=c.series, cfg=c.cfg, notes=notes, command=command, definitions=MEASURES,
+        path, title, names=c.names, role=c.role, measures=c.measures, market=c.market, differences=c.differences,
+        intervals=c.intervals, seed=c.seed, series=c.series, cfg=c.cfg, notes=notes, command=command, figures=maps,
+        definitions=MEASURES | MARKET_MEASURES | GROUP_MEASURES,
     )  # fmt: skip
     say(f"report: {report} (tables as CSV and figures beside it)")
     return report
@@ -46,7 +54,7 @@ def present(
 
 def pairing(c: Comparison, role: str) -> str:
     """What pairing bought: how wide the paired intervals of the first key measures are next to the unpaired ones, and why."""
-    part = c.differences[(c.differences["role"] == role) & c.differences["measure"].isin(KEY[role][:2])]
+    part = _rows(c.differences, role, KEY[role][:2])
     unpaired = (part["unpaired_high"] - part["unpaired_low"]).to_numpy()
     paired = (part["high"] - part["low"]).to_numpy()
     both = (unpaired > 0) & np.isfinite(paired)
@@ -56,11 +64,15 @@ def pairing(c: Comparison, role: str) -> str:
     told = f"pairing: paired intervals are {width:.2f} times as wide as unpaired ones (median of {', '.join(KEY[role][:2])})"
     if width < NARROWER:
         return told
-    correlation = float(np.nanmedian(part["correlation"]))
+    correlation = float(np.nanmedian(part["correlation"].to_numpy()))
     return (
         f"{told}; episodes correlate by {correlation:.2f} only: once their orders differ, the books and with them what the "
         "same draws lead to drift apart, and most of an outcome hangs on one's own fills, not on the noise that all share"
     )
+
+
+def _rows(table: pd.DataFrame, role: str, measures: Sequence[str]) -> pd.DataFrame:
+    return pd.DataFrame(table[(table["role"] == role) & table["measure"].isin(measures)])
 
 
 def _means(c: Comparison, role: str) -> pd.DataFrame:
@@ -79,4 +91,6 @@ def _differences(c: Comparison, role: str) -> pd.DataFrame:
     part = d[(d["role"] == role) & d["measure"].isin(shown)]
     columns = ["regime", "measure", "actor", "mean", "low", "high", "unpaired_low", "unpaired_high", "correlation",
                "p_adjusted", "effect"]  # fmt: skip
-    return pd.DataFrame(part[columns]).rename(columns={"mean": "difference"})
+    table = pd.DataFrame(part[columns]).rename(columns={"mean": "difference"})
+    table["p_adjusted"] = [unescape(p_value(p)) for p in table["p_adjusted"]]
+    return table
