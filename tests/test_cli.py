@@ -1,10 +1,13 @@
 """The command line: help, quick answers, clear errors and exit codes."""
 
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
@@ -51,6 +54,9 @@ def test_help_names_the_commands():
     for command in (
         "train",
         "evaluate",
+        "compare",
+        "counterfactual",
+        "strategies",
         "bench",
         "validate",
         "data",
@@ -62,7 +68,20 @@ def test_help_names_the_commands():
 
 
 @pytest.mark.parametrize(
-    "command", ["train", "evaluate", "bench", "validate", "data info", "data calibrate", "plot", "config"]
+    "command",
+    [
+        "train",
+        "evaluate",
+        "compare",
+        "counterfactual",
+        "strategies",
+        "bench",
+        "validate",
+        "data info",
+        "data calibrate",
+        "plot",
+        "config",
+    ],
 )
 def test_every_command_has_help(lobgraph, command):
     assert "Usage:" in lobgraph(*command.split(), "--help").out
@@ -107,6 +126,20 @@ def test_config_prints_the_resolved_tree(lobgraph, scenario):
             "agents.maker.actor: no role learns",
         ),
         (["evaluate", "no_such_run"], "no_such_run"),
+        (["compare", "twap"], "give --config"),
+        (["compare", "glft", "glft", "--config", "{scenario}"], "'glft' is given twice"),
+        (["compare", "glfd", "--config", "{scenario}"], "did you mean 'glft'?"),
+        (["compare", "glft", "twap", "--config", "{scenario}"], "no role fits all of them"),
+        (["compare", "glft:gama=1", "--config", "{scenario}"], "no parameter 'gama'"),
+        (["compare", "glft", "--config", "{scenario}", "--regime", "calm"], "'calm'"),
+        (["compare", "glft", "--config", "{scenario}", "--agent", "taker=twap"], "--agent taker"),
+        (["compare", "mine.py:Mine", "--config", "{scenario}"], "mine.py: no such file"),
+        (["compare", "{tmp}", "glft"], "no run in it"),
+        (["counterfactual", "{scenario}"], "say either"),
+        (["counterfactual", "{scenario}", "--without", "maker"], "nobody acts in this role"),
+        (["counterfactual", "{scenario}", "--without", "taker"], "nobody to take out"),
+        (["counterfactual", "{scenario}", "--swap", "maker"], "ROLE=WHO"),
+        (["counterfactual", "no_such.yaml", "--without", "maker"], "no_such.yaml"),
         (["evaluate", "{tmp}"], "no run in it"),
         (["plot", "no_such_run"], "no_such_run"),
         (["data", "info", "no_such_message_1.csv"], "no_such_message_1.csv"),
@@ -186,3 +219,47 @@ def test_a_run_with_a_held_role(lobgraph, scenario, tmp_path):
     assert (tables[1] == 0).all()
     done = lobgraph("evaluate", home, "--set", "agents.maker.actor=learn", code=2)
     assert "the policies given for 'maker' act only for ['taker']" in done.err
+
+
+def readme_blocks(heading: str, language: str) -> list[str]:
+    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    part = text.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    return [
+        code
+        for kind, code in re.findall(r"^```(\w*)\n(.*?)^```$", part, re.DOTALL | re.MULTILINE)
+        if kind == language
+    ]
+
+
+def test_the_strategy_of_the_readme(lobgraph, scenario, tmp_path, monkeypatch):
+    """The README's own strategy and its command, with fewer episodes; the report has everything."""
+    (code,) = readme_blocks("Strategies and comparisons", "python")
+    (command,) = readme_blocks("Strategies and comparisons", "")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_maker.py").write_text(code)
+    (tmp_path / "configs").mkdir()
+    scenario.rename(tmp_path / "configs" / "single_maker.yaml")
+    done = lobgraph(*shlex.split(command)[1:], "--episodes", 12)
+    assert "my_maker.py:Leaning:skew=0.1" in done.out
+    (report,) = tmp_path.glob("artifacts/compare/*/report.html")
+    assert "my_maker.py:Leaning:skew=0.1" in report.read_text()
+    table = pd.read_csv(report.parent / "differences.csv")
+    assert {"return", "pnl", "spread_capture"} <= set(table["measure"])
+    assert (report.parent / "figures" / "equity.png").stat().st_size > 10_000
+
+
+def test_compare_a_run_and_take_its_maker_out(lobgraph, scenario, tmp_path, monkeypatch):
+    lobgraph("train", scenario, "--dir", tmp_path / "runs")
+    home = tmp_path / "runs" / "tiny"
+    few = ("--episodes", 8, "--regime", "as configured", "--dir", tmp_path / "reports")
+    assert "pairing: " in lobgraph("compare", home, "fixed_spread", *few).out
+    out = lobgraph("counterfactual", home, "--without", "maker", *few).out
+    assert "without maker" in out
+    reports = sorted((tmp_path / "reports").glob("*/report.html"))
+    assert len(reports) == 2
+    assert all("as configured" in r.read_text() for r in reports)
+
+
+def test_strategies_are_listed(lobgraph):
+    out = lobgraph("strategies").out
+    assert all(name in out for name in ("avellaneda_stoikov", "twap", "zscore", "momentum", "half_spread=2"))
