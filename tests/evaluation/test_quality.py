@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from hand import config, move_mid, still
 
+from lobgraph.evaluation.measures import MEASURES
 from lobgraph.evaluation.quality import (
     GROUP_MEASURES,
     MARKET_MEASURES,
@@ -134,3 +137,12 @@ def test_diversity() -> None:
     groups = multi_agent(s).set_index("role")["diversity"]
     assert groups["maker"] == (1 + 3) / 2
     assert groups["taker"] == (1 + 0) / 2  # a lot a step on X, nothing on Y
+
+
+def test_docs_describe_every_measure() -> None:
+    """docs/statistics.md has each measure's line as the code has it."""
+    text = (Path(__file__).parents[2] / "docs" / "statistics.md").read_text(encoding="utf-8")
+    for name, m in (MEASURES | MARKET_MEASURES | GROUP_MEASURES).items():
+        (line,) = [row for row in text.splitlines() if row.startswith(f"| `{name}` |")]
+        assert m.unit in line
+        assert m.meaning.replace("|", r"\|") in line

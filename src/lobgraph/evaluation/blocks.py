@@ -10,8 +10,6 @@ from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
-from arch.bootstrap import optimal_block_length
-from arch.covariance.kernel import QuadraticSpectral
 from scipy import stats
 
 from .intervals import SEED, Interval
@@ -20,7 +18,7 @@ BlockMethod = Literal["studentised", "percentile", "cosine"]
 BLOCK_METHODS: tuple[BlockMethod, ...] = ("studentised", "percentile", "cosine")
 LEAST = 50  # values below which none of this is to be trusted
 RESAMPLES = 1_000
-MOST_AR = 0.97  # bound of the prewhitening coefficient (Andrews and Monahan 1992, section 4)
+MOST_AR = 0.97  # bound of the prewhitening coefficient (Andrews and Monahan 1992)
 
 # A statistic of series x (..., n): its value (...) and each moment's influence on it (..., n), of mean zero. The value is
 # about the truth plus the mean of the true influences, so that its variance is the long-run variance of these over n.
@@ -34,7 +32,7 @@ def mean(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def sharpe(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over standard deviation per step, and its influences (Lo 2002, eq. 9 in the form of Ledoit and Wolf 2008)."""
+    """Mean over standard deviation per step, and its influences (Lo 2002; Ledoit and Wolf 2008)."""
     m = x.mean(axis=-1, keepdims=True)
     s = np.sqrt(((x - m) ** 2).mean(axis=-1, keepdims=True))
     z = (x - m) / s
@@ -60,7 +58,8 @@ def block_interval(
     kernel with Andrews' bandwidth (Andrews and Monahan 1992), a resample's comes from its blocks (Goetze and Kuensch 1996).
     percentile: the same resamples without standard errors; too narrow where the past matters much.
     cosine: no resampling; Student's t over the first .4 n^(2/3) cosine transforms (Lazarus, Lewis, Stock and Watson 2018).
-    `Interval.std` is the standard error times sqrt(n). A constant series has no interval but its value.
+    `Interval.std` is the standard error times sqrt(n). A constant series has no interval but its value; where so few
+    steps differ that resamples without any are common, studentised ends are infinite or NaN.
     Raises ValueError for fewer than LEAST values, NaN, and unknown names.
     """
     x = np.asarray(returns, dtype=np.float64)
@@ -90,12 +89,15 @@ def block_interval(
     if method == "percentile":
         low, high = np.quantile(values, tails)
     else:
-        high, low = estimate - np.quantile((values - estimate) / errors, tails) * error
+        with np.errstate(divide="ignore", invalid="ignore"):
+            high, low = estimate - np.quantile((values - estimate) / errors, tails) * error
     return Interval(float(estimate), float(low), float(high), error * n**0.5, n, method)
 
 
 def block_length(x: np.ndarray) -> int:
     """Steps of a circular block (Politis and White 2004, corrected by Patton et al. 2009), so that 8 or more are drawn."""
+    from arch.bootstrap import optimal_block_length  # takes a second: comparisons do without
+
     length = float(optimal_block_length(x)["circular"].iloc[0])
     return int(np.clip(np.ceil(length), 1, len(x) // 8))
 
@@ -106,9 +108,8 @@ def _resamples(
     """Values (R,) of the statistic and their standard errors over R series of whole blocks."""
     blocks = -(-len(x) // length)
     start = np.random.default_rng(seed).integers(0, len(x), (count, blocks))
-    every = np.lib.stride_tricks.sliding_window_view(
-        np.concatenate([x, x[: length - 1]]), length
-    )  # (n, length)
+    around = np.concatenate([x, x[: length - 1]])
+    every = np.lib.stride_tricks.sliding_window_view(around, length)  # (n, length)
     values, influence = function(every[start].reshape(count, -1))
     of_blocks = influence.reshape(count, blocks, length) @ np.full(length, 1.0 / length)
     return values, of_blocks.std(axis=-1, ddof=1) / blocks**0.5
@@ -116,6 +117,8 @@ def _resamples(
 
 def kernel_error(influence: np.ndarray) -> float:
     """Standard error of the mean of a series (n,): quadratic-spectral kernel after an AR(1) is taken out."""
+    from arch.covariance.kernel import QuadraticSpectral
+
     d = influence - influence.mean()
     past = np.clip((d[1:] @ d[:-1]) / (d[:-1] @ d[:-1]), -MOST_AR, MOST_AR)
     rest = d[1:] - past * d[:-1]

@@ -41,7 +41,7 @@ MEASURES: dict[str, Measure] = {
     "calmar": Measure("1/s", "pnl per second over max_drawdown (Young 1991)"),
     "max_drawdown": Measure("tick-lots", "largest fall of equity from its running peak"),
     "var_95": Measure("tick-lots/step", "loss that 1 in 20 steps reach: historical value at risk, + is a loss"),
-    "cvar_95": Measure("tick-lots/step", "mean loss of the worst 1 in 20 steps (Acerbi and Tasche 2002, eq. 3.6), + is a loss"),
+    "cvar_95": Measure("tick-lots/step", "mean loss of the worst 1 in 20 steps (Acerbi and Tasche 2002), + is a loss"),
     "turnover": Measure("lots", "lots bought and sold"),
     "max_inventory": Measure("lots", "largest |inventory| in one book"),
     "final_inventory": Measure("lots", "sum over books of |inventory| at its end"),

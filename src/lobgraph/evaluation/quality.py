@@ -25,7 +25,7 @@ MARKET_MEASURES: dict[str, Measure] = {
     "volatility": Measure("ticks/sqrt(s)", "root mean square of the mid's moves from step to step"),
     "efficiency": Measure("ticks", "root mean square of mid less fundamental: 0 is efficient; NaN in replayed markets"),
     "variance_ratio": Measure("1", f"variance of {LAGS}-step moves over {LAGS} times that of one-step moves: 1 for a random walk, "
-                              "less where prices revert (Lo and MacKinlay 1988, eq. 12)"),
+                              "less where prices revert (Lo and MacKinlay 1988)"),
     "volume": Measure("lots/s", "lots traded"),
     "crash_depth": Measure("ticks", "largest fall of the mid from its running peak"),
     "recovery_time": Measure("s", "from the bottom of that fall until half of it is regained; the episode's rest if it never is"),
