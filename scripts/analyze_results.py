@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--out", default="artifacts/analysis", metavar="DIR", help="default %(default)s")
     args = parser.parse_args()
     with clear_errors():
-        from lobgraph.report.compare import compare
+        from lobgraph.report.groups import compare
 
         result = compare(args.csv, args.out, args.labels, args.share)
         show(result.summary, "Episode reward (tick-lots): mean of the first and the last updates")

@@ -49,24 +49,6 @@ def test_one_run_has_no_spread(make_rewards):
     assert np.isnan(row["spread"])
 
 
-def test_confidence_covers_as_often_as_it_says():
-    rng = np.random.default_rng(0)
-    inside = [
-        low < 3.0 < high for low, high in (metrics.confidence(rng.normal(3, 2, 5)) for _ in range(2000))
-    ]
-    assert np.mean(inside) == pytest.approx(0.95, abs=0.015)
-
-
-def test_paired_difference():
-    a = np.array([1.0, 5.0, 9.0])
-    row = metrics.paired(a, a + np.array([1.0, 2.0, 3.0]))
-    assert row["difference"] == 2.0
-    assert row["low"] == pytest.approx(2 - 4.302653 / np.sqrt(3), abs=1e-5)
-    assert row["p"] == pytest.approx(0.0742, abs=1e-4)
-    with pytest.raises(ValueError, match="one length"):
-        metrics.paired(a, a[:2])
-
-
 def test_grid_does_not_extend_curves():
     steps, values = metrics.on_grid([metrics.Curve(np.array([0.0, 10]), np.array([0.0, 1])),
                                      metrics.Curve(np.array([5.0]), np.array([2.0]))])  # fmt: skip

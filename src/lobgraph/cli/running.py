@@ -85,8 +85,8 @@ def plot(
 
     found = [find_run(run) for run in runs]
 
-    from ..report.compare import compare
     from ..report.figures import make_figures
+    from ..report.groups import compare
 
     files = [figure for run in found for figure in make_figures(run)]
     if len(found) > 1:

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from lobgraph.config import LEARN
+from lobgraph.evaluation.intervals import interval
 
 REQUIRED = ("update", "env_steps", "role", "agent", "episodes", "reward_mean")
 SUMMARY = (
@@ -137,14 +137,6 @@ def spread(values: np.ndarray) -> float:
     return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
 
 
-def confidence(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Student-t confidence interval of the mean of independent values; (NaN, NaN) for fewer than two."""
-    if len(values) < 2:
-        return float("nan"), float("nan")
-    half = stats.t.ppf(0.5 + level / 2, len(values) - 1) * spread(values) / np.sqrt(len(values))
-    return float(values.mean() - half), float(values.mean() + half)
-
-
 def summarize(groups: Mapping[str, Sequence[pd.DataFrame]], share: float = SHARE) -> pd.DataFrame:
     """One row per group and role: reward at the start and the end, their gain and the spread over seeds.
 
@@ -162,7 +154,7 @@ def summarize(groups: Mapping[str, Sequence[pd.DataFrame]], share: float = SHARE
                 continue
             first, last = changes[:, 0], changes[:, 1]
             gain = last - first
-            low, high = confidence(gain)
+            _, low, high, *_ = interval(gain, method="t")
             noise = max(spread(first), spread(last)) if len(changes) > 1 else float("nan")
             learned = (
                 "held"
@@ -184,24 +176,3 @@ def summarize(groups: Mapping[str, Sequence[pd.DataFrame]], share: float = SHARE
 def _final_inventory(rewards: pd.DataFrame, role: str, share: float) -> float:
     largest = peaks(rewards, role).values
     return float(largest[-max(1, round(share * len(largest))) :].max()) if len(largest) else float("nan")
-
-
-def paired(a: np.ndarray, b: np.ndarray) -> pd.Series:
-    """Paired comparison of values of the same seeds: mean of b - a, its 95 % t interval and two-sided p value.
-
-    a, b: (n,) one value per seed, in the same order. Raises ValueError when the lengths differ.
-    """
-    a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
-    if a.shape != b.shape or a.ndim != 1:
-        raise ValueError(
-            f"paired values must be two vectors of one length, got shapes {a.shape} and {b.shape}"
-        )
-    difference = b - a
-    low, high = confidence(difference)
-    varies = len(difference) > 1 and np.ptp(difference) > 0
-    p = float("nan")
-    if varies:
-        t = difference.mean() / (spread(difference) / np.sqrt(len(difference)))
-        p = float(2.0 * stats.t.sf(abs(t), len(difference) - 1))
-    return pd.Series({"pairs": len(a), "mean_a": a.mean(), "mean_b": b.mean(), "difference": difference.mean(),
-                      "low": low, "high": high, "p": p})  # fmt: skip

@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from ..evaluation.intervals import paired
 from . import plots
-from .metrics import SHARE, RewardsError, change, paired, read_rewards, roles_of, summarize
+from .metrics import SHARE, RewardsError, change, read_rewards, roles_of, summarize
 from .style import save
 
 Groups = dict[str, dict[int, pd.DataFrame]]  # label -> seed -> rewards table
@@ -117,5 +118,8 @@ def paired_differences(groups: Groups, share: float = SHARE) -> pd.DataFrame:
         ]
         for role in roles if len(common) > 1 else ():
             a, b = (np.array([change(g[s], role, share).last for s in common]) for g in (of_base, runs))
-            rows.append({"group": label, "against": base, "role": role, **paired(a, b).to_dict()})
+            found = paired(b, a, method="t")
+            rows.append({"group": label, "against": base, "role": role, "pairs": found.n, "mean_a": a.mean(),
+                         "mean_b": b.mean(), "difference": found.mean, "low": found.low, "high": found.high,
+                         "p": found.p_t})  # fmt: skip
     return pd.DataFrame(rows)

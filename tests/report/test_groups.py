@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from lobgraph.report.compare import compare, read_groups
+from lobgraph.report.groups import compare, read_groups
 from lobgraph.report.metrics import RewardsError
 
 
