@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 
+from lobgraph.config import ConfigError
 from lobgraph.known.almgren_chriss import AlmgrenChrissMarket
 from lobgraph.known.cartea_jaimungal import ExecutionMarket, MakingMarket
 from lobgraph.known.markets import MARKETS
@@ -62,10 +63,16 @@ def test_cheaply(model):
         ("almgren_chriss", ("risk=0", "steps=1", "X=300")),
         ("almgren_chriss", ("risk=4e-6", "steps=12", "T=2")),
         ("pair", ("theta=5", "sigma=0.4", "cost=0.03")),
+        ("pair", ("cost=1e-4",)),
     ],
 )
 def test_parameters_nobody_printed(model, given):
     check(model, *FEW[model], *given, seed=3)
+
+
+def test_a_market_without_trades_is_refused():
+    with pytest.raises(ConfigError, match=r"gamma: quotes 10.* from the mid.* use a lower gamma"):
+        make_settings(None, ["avellaneda_stoikov.gamma=10"])
 
 
 def test_published_rows_are_there_only_for_published_parameters():

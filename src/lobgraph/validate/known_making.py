@@ -66,7 +66,7 @@ def _moments(row: Callable[..., Row], name: str, played: Results, exact: Exact) 
     return [
         row("mean profit", name, *mean_error(played.profit), exact.profit, RECURSION, TOLERANCE * scale),
         row("deviation of profit", name, *spread_error(played.profit), exact.profit_std, RECURSION,
-            2 * TOLERANCE * exact.profit_std),
+            2 * TOLERANCE * max(exact.profit_std, TOLERANCE * scale)),
         row("deviation of final inventory", name, *held, exact.inventory_std, RECURSION,
             2 * TOLERANCE * max(exact.inventory_std, 1.0)),
     ]  # fmt: skip

@@ -75,10 +75,11 @@ def _limits(s: Pair) -> tuple[float, float]:
     Between decisions the gap overshoots a threshold by a multiple of that root (Broadie, Glasserman, Kou 1997).
     """
     roots, found = [], []
-    for part in (1.0, 0.5, 0.25):
-        dt = part / s.theta / 100.0
-        steps = max(2, round(min(s.T / dt, 100_000)))
-        market = PairMarket(s.model_copy(update={"steps": steps, "T": steps * dt}))
+    longest = 0.01 * min(
+        1.0 / s.theta, (PairMarket(s).bertram() / s.sigma) ** 2
+    )  # a tenth of the threshold a step
+    for dt in (longest, 0.5 * longest, 0.25 * longest):
+        market = PairMarket(s.model_copy(update={"T": s.steps * dt}))
         roots.append(np.sqrt(dt))
         found.append((market.long_run(), market.rate(market.bertram())))
     threshold, rate = np.polyfit(roots, np.array(found), 2)[-1]

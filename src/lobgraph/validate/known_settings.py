@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field
+import numpy as np
+from pydantic import Field, model_validator
 
 from ..config import Int
 from ..known.params import (
@@ -26,6 +27,17 @@ class AvellanedaStoikov(AvellanedaStoikovParams):
     particles: Episodes = 16_000
     """Episodes, copied or dropped on the way, that measure a certainty equivalent."""
     QUICK: ClassVar[dict[str, Any]] = {"episodes": 4000, "particles": 4000}
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        half = 0.25 * self.gamma * self.sigma**2 * self.T + np.log1p(self.gamma / self.k) / self.gamma
+        fills = self.A * self.T * np.exp(-self.k * half)
+        if fills < 1.0:
+            raise ValueError(
+                f"gamma: quotes {half:.3g} from the mid, half of Avellaneda and Stoikov's spread, would be filled "
+                f"{fills:.1g} times a side in an episode, at least 1 is measured; use a lower gamma, sigma or k"
+            )
+        return self
 
 
 class CjMaking(MakingParams):
