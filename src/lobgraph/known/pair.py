@@ -152,7 +152,7 @@ class PairMarket(KnownMarket[PairParams]):
             return float(drift * b + row[0] @ g + 2.0 * p.cost * beyond[0] + 2.0 * p.cost)
 
         low = min(1e-3 * p.gap_std, 0.5 * p.cost)
-        return root(excess, low, 5.0 * p.gap_std)
+        return root(excess, low, 1.5 * self.bertram())  # steps make it smaller: a late reversal is a far one
 
     def rate(self, b: float) -> float:
         """Mean profit per time in the long run with threshold b in steps, money."""
@@ -176,7 +176,10 @@ class PairMarket(KnownMarket[PairParams]):
         To be applied to the mean position of the step before on its line.
         """
         p = self.params
-        far = self._line(b, max(b + p.step_std, FAR * p.gap_std))
+        end = min(
+            FAR * p.gap_std, (b + 10.0 * p.step_std) / p.memory
+        )  # beyond it, the step before was beyond b too
+        far = self._line(b, max(b + p.step_std, end))
         inside, outside = self._reach(far.at, line, b_before)
         law = far.weight * _density(far.at / p.gap_std) / p.gap_std
         return law @ inside, float(law @ (1.0 + outside))

@@ -129,7 +129,7 @@ def almgren_chriss(o: AlmgrenChrissOutcome) -> Figure:
         for (name, held), colour in zip(o.holdings.items(), (MID, GREEN, BLUE, RED), strict=False):
             left.plot(days, held, "o-", ms=3, color=colour, label=name)
         left.set(xlabel="time (days)", ylabel="holdings (shares)", title="best schedules")
-        left.yaxis.set_major_formatter(StrMethodFormatter("{x:,.6g}"))
+        left.yaxis.set_major_formatter(StrMethodFormatter("{x:,.10g}"))
         left.legend()
         unit = 10.0 ** (3 * (int(np.log10(max(o.frontier[:, 0].max(), 1.0))) // 3))
         right.plot(np.sqrt(o.random[:, 1]) / unit, o.random[:, 0] / unit, ".", ms=1.5, color="#bbbbbb",
