@@ -9,7 +9,7 @@ from played import REGIMES, Even, arbitrageurs, config, makers, tables, takers
 
 from lobgraph.env.market_env import MarketEnv
 from lobgraph.evaluation.record import play
-from lobgraph.models.policy import make_policies
+from lobgraph.models.policy import PolicyError, make_policies
 from lobgraph.report import comparison, decisions, forest, ladder, paths, policy_map, probe
 from lobgraph.report.comparison import CAPTIONS, caption, comparison_figures
 from lobgraph.report.crash import around, crash, troughs
@@ -318,7 +318,7 @@ def test_policy_map_of_a_strategy_and_of_a_policy_of_another_role(met):
     fig = policy_map.policy_map("fixed_spread", config("single_maker"), "maker", episodes=8)
     assert fig is not None
     assert len([ax for ax in fig.axes if ax.get_label() != "<colorbar>"]) == 9
-    with pytest.raises(ValueError, match=r"fresh: these policies act only for \['maker'\], not for a taker"):
+    with pytest.raises(PolicyError, match=r"given for 'taker' act only for \['maker'\]"):
         policy_map.policy_map(policies.subset("maker"), cfg, "taker", "fresh")
 
 

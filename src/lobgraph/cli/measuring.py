@@ -36,7 +36,8 @@ def validate(
         list[str] | None,
         typer.Argument(
             metavar="[MODEL...]",
-            help="zero_intelligence, cst, large_tick, kyle, glosten_milgrom; default all.",
+            help="Of the engine: zero_intelligence, cst, large_tick, kyle, glosten_milgrom; of the markets with known answers: "
+            "avellaneda_stoikov, cj_making, cj_execution, almgren_chriss, pair. Default all.",
         ),
     ] = None,
     overrides: Annotated[
@@ -48,7 +49,8 @@ def validate(
         ),
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="A sixth of the events, 20 s in place of 2 min; wider tolerances.")
+        bool,
+        typer.Option("--quick", help="A sixth of the work, half a minute in place of 3; wider tolerances."),
     ] = False,
     parameters: Annotated[
         bool, typer.Option("--parameters", help="Print the models' parameters with their meaning, and stop.")
@@ -58,7 +60,7 @@ def validate(
         "artifacts/validate"
     ),
 ) -> None:
-    """Compare the engine with published theory, for any parameters."""
+    """Compare the engine, and markets with known answers, with published theory."""
     if parameters:
         from ..validate.settings import describe
 

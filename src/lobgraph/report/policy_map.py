@@ -63,12 +63,10 @@ def policy_map(
     """Heat maps of one actor at several times left; `others` act for the other roles in the run that it needs.
 
     A learned policy is asked (see probe.asked), a strategy is watched. None for a role that does nothing. Raises what
-    `play` raises, and ValueError for policies of other roles.
+    `play` raises, and PolicyError for policies of other roles.
     """
     given, others, name = resolve(actor, role), dict(others or {}), plain(name or role)
     if isinstance(given, PolicySet):
-        if role not in given.specs:
-            raise ValueError(f"{name}: these policies act only for {sorted(given.specs)}, not for a {role}")
         s, background = probe.meet(given, cfg, role, others, episodes, seed)
         seen = decisions(s, role)
         x, y = (np.linspace(e[0], e[-1], GRID) for e in (x_edges(seen), y_edges(seen)))
