@@ -8,13 +8,15 @@ import torch
 from played import REGIMES, Even, arbitrageurs, config, makers, tables, takers
 
 from lobgraph.env.market_env import MarketEnv
+from lobgraph.evaluation.measures import MEASURES
+from lobgraph.evaluation.quality import GROUP_MEASURES, MARKET_MEASURES
 from lobgraph.evaluation.record import play
 from lobgraph.models.policy import PolicyError, make_policies
 from lobgraph.report import comparison, decisions, forest, ladder, paths, policy_map, probe
 from lobgraph.report.comparison import CAPTIONS, caption, comparison_figures
 from lobgraph.report.crash import around, crash, troughs
 from lobgraph.report.decisions import Decisions, cell_means
-from lobgraph.report.labels import number
+from lobgraph.report.labels import LABELS, number
 from lobgraph.report.levels import levels
 from lobgraph.report.style import save
 
@@ -351,3 +353,7 @@ def test_levels_average_the_agents_of_an_episode_first():
     assert row["high"] - row["mean"] == pytest.approx(2.364624 * each.std(ddof=1) / 8**0.5)  # t of 7 degrees
     assert (names[0], "maker", "completion") not in found.index  # all NaN
     assert comparison.caption("unknown") == ""
+
+
+def test_every_measure_has_its_words():
+    assert set(LABELS) == {*MEASURES, *MARKET_MEASURES, *GROUP_MEASURES}
