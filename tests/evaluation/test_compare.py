@@ -57,7 +57,7 @@ def test_a_market_without_the_role_is_the_market_in_which_it_does_nothing():
 def test_a_swap_is_the_difference_of_two_worlds():
     cfg = market()
     c = counterfactual(cfg, {"maker": TIGHT}, swap={"maker": WIDE}, episodes=16, regimes=["normal"])
-    assert c.names == ["as it is", f"maker: {WIDE}"]
+    assert c.names == [f"maker {TIGHT}", f"maker {WIDE}"]
     spread = differences(c, "market", "spread").loc["normal", "mean"]
     means = c.market.groupby("actor")["spread"].mean()
     assert spread == pytest.approx(means[c.names[1]] - means[c.names[0]])

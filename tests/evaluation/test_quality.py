@@ -38,7 +38,7 @@ def test_layout() -> None:
 
 def test_still_market() -> None:
     r = book(still(config()), "Y")
-    assert r[["spread", "depth", "depth_best", "volatility", "efficiency", "volume", "crash_depth"]].tolist() == [
+    assert r[["spread", "depth", "depth_best", "volatility", "pricing_error", "volume", "crash_depth"]].tolist() == [
         2, 20, 10, 0, 0, 0, 0
     ]  # fmt: skip
     assert r[["variance_ratio", "recovery_time"]].isna().all()
@@ -63,7 +63,7 @@ def test_moves() -> None:
     move_mid(s, [1000, 1002, 998, 998, 1001])
     r = book(s, "X")
     assert r["volatility"] == pytest.approx(np.sqrt((4 + 16 + 0 + 9) / 4 / 4))
-    assert r["efficiency"] == pytest.approx(np.sqrt((4 + 4 + 4 + 1) / 4))
+    assert r["pricing_error"] == pytest.approx(np.sqrt((4 + 4 + 4 + 1) / 4))
     assert r["crash_depth"] == 4
     assert r["recovery_time"] == 8  # at 998 after two steps, above 1000 after four
 
@@ -83,10 +83,10 @@ def test_crash(mid: list[int], depth: float, seconds: float) -> None:
     np.testing.assert_equal(r["recovery_time"], seconds)
 
 
-def test_replayed_markets_have_no_efficiency() -> None:
+def test_replayed_markets_have_no_pricing_error() -> None:
     s = still(config())
     s.fundamental[:] = np.nan
-    assert np.isnan(book(s, "X")["efficiency"])
+    assert np.isnan(book(s, "X")["pricing_error"])
 
 
 def test_variance_ratio() -> None:

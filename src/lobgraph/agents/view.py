@@ -106,7 +106,7 @@ class View:
 
     @cached_property
     def imbalance(self) -> np.ndarray:
-        """(E, A) float64 (bid - ask) / (bid + ask) lots at the best, in -1..1; 0 where both are empty."""
+        """(E, A) float64 (bid - ask) / (bid + ask) lots at the best, own orders included, in -1..1; 0 where both are empty."""
         total = self.bid_qty + self.ask_qty
         return (self.bid_qty - self.ask_qty) / np.maximum(total, 1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -71,8 +72,11 @@ def compare(
     cfg = load_config(source, overrides or ())
     own, actors = resolve_all({name: _run_of(name) or name for name in who}, role)
     others = _others(cfg, own, agents, runs[0] if runs and config is None else None)
-    notes = [f"{r}: {_label(others[r])}" for r in others]
-    result = play(cfg, own, actors, others, episodes, seed, regimes, _note)
+    notes = [f"{name}: {actor}" for name in who if (actor := _run_of(name)) and str(actor) != name]
+    notes += [_beside(cfg, r, others[r]) for r in others]
+    for line in notes:
+        say(line)
+    result = play(cfg, own, actors, others, episodes, seed, regimes, _Progress())
     present(result, directory, f"{own}s of {cfg.name}", own, notes, _command())
 
 
@@ -109,10 +113,13 @@ def counterfactual(
     for role in [*(without or ()), *changed]:
         if role in cfg.counts and acting.get(role) is None and not _given(agents, role):
             raise ConfigError(
-                f"{role}: nobody acts in this role; give a run, or --agent {role}=STRATEGY (lobgraph strategies lists them)"
+                f"{role}: nobody acts in this role (one that learns needs its run); give a run in place of the scenario, or "
+                f"--agent {role}=STRATEGY (lobgraph strategies lists them)"
             )
-    notes = [f"{r}: {_label(acting[r])}" for r in acting]
-    result = play(cfg, acting, without or (), changed, episodes, seed, regimes, _note)
+    notes = [_beside(cfg, r, acting[r]) for r in acting]
+    for line in notes:
+        say(line)
+    result = play(cfg, acting, without or (), changed, episodes, seed, regimes, _Progress())
     title = f"{cfg.name}: {result.names[1]} against {result.names[0]}"
     present(result, directory, title, "market", notes, _command())
 
@@ -123,7 +130,12 @@ def list_strategies() -> None:
     from ..agents.strategy import describe
 
     show(describe(), "Strategies, as text: NAME:key=value,key=value")
-    say("your own: FILE.py:CLASS:key=value,... (see README)")
+    say(
+        "In ticks, lots and seconds. None: measured from the market before the first episode (sigma, kappa, A, eta), or"
+    )
+    say(
+        "chosen by the strategy. Prices are rounded outwards to whole ticks. Your own: FILE.py:CLASS:key=value,... (README)."
+    )
 
 
 def _run_of(text: str) -> Path | None:
@@ -171,8 +183,14 @@ def _given(agents: list[str] | None, role: str) -> bool:
     return any(text.partition("=")[0].strip() == role for text in agents or ())
 
 
-def _label(actor: Actor) -> str:
-    return "nothing" if actor is None else str(actor)
+def _beside(cfg: Config, role: str, actor: Actor) -> str:
+    """A line that says who acts in a role that is not compared."""
+    if actor is not None:
+        return f"{role}: {actor}"
+    learns = role in cfg.learners
+    return f"{role}: nothing" + (
+        f" (it learns in the scenario; --agent {role}=WHO fills it)" if learns else ""
+    )
 
 
 def _twice(names: list[str]) -> str:
@@ -183,5 +201,13 @@ def _command() -> str:
     return shlex.join(["lobgraph", *sys.argv[1:]])
 
 
-def _note(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+class _Progress:
+    """Lines on stderr, one every few seconds."""
+
+    def __init__(self, every: float = 5.0) -> None:
+        self.every, self.last = every, time.monotonic()
+
+    def __call__(self, line: str) -> None:
+        if time.monotonic() - self.last >= self.every:
+            self.last = time.monotonic()
+            print(line, file=sys.stderr, flush=True)

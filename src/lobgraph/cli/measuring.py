@@ -50,7 +50,7 @@ def validate(
     ] = None,
     quick: Annotated[
         bool,
-        typer.Option("--quick", help="A sixth of the work, half a minute in place of 3; wider tolerances."),
+        typer.Option("--quick", help="A sixth of the work, a minute in place of 3; wider tolerances."),
     ] = False,
     parameters: Annotated[
         bool, typer.Option("--parameters", help="Print the models' parameters with their meaning, and stop.")

@@ -17,7 +17,7 @@ from ..config import Config, ConfigError, make_config
 from ..rl.actors import Actor
 from .measures import measure
 from .quality import market_quality, multi_agent
-from .record import Series, play
+from .record import Series, play, rehearse
 from .statistics import compare_table, interval_table
 
 KEPT, KEPT_BYTES = 200, 1 << 29
@@ -104,6 +104,8 @@ def play_all(
 ) -> Comparison:
     """Play each world (label -> actors by role) in each regime and compare them with the first."""
     configs = regime_configs(cfg, regimes)
+    for agents in worlds.values():  # what cannot be played is known before the first episode
+        rehearse(next(iter(configs.values())), agents, seed)
     parts: dict[str, list[pd.DataFrame]] = {"measures": [], "market": [], "several": []}
     series = {}
     for regime, own in configs.items():
@@ -166,6 +168,7 @@ def counterfactual(
         named = " and ".join(without)
         worlds = {f"without {named}": before | dict.fromkeys(without), f"with {named}": before}
         return play_all(cfg, without[0], worlds, episodes, seed, regimes, note)
-    label = ", ".join(f"{role}: {actor}" for role, actor in swap.items())
-    worlds = {"as it is": before, label: before | swap}
+    label = ", ".join(f"{role} {actor or 'nothing'}" for role, actor in swap.items())
+    named = ", ".join(f"{role} {before.get(role) or 'nothing'}" for role in swap)
+    worlds = {named: before, label: before | swap}
     return play_all(cfg, next(iter(swap)), worlds, episodes, seed, regimes, note)

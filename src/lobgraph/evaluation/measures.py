@@ -30,7 +30,7 @@ TAIL = 20  # var_95 and cvar_95: the worst 1 in 20 steps
 
 # fmt: off
 MEASURES: dict[str, Measure] = {
-    "return": Measure("reward", "sum of the rewards of the steps it was active in"),
+    "return": Measure("tick-lots", "sum of its rewards: pnl and what the scenario adds or takes for inventory, delay, presence or being unhedged"),
     "length": Measure("steps", "decisions until its episode ended"),
     "pnl": Measure("tick-lots", "equity at its end: cash and inventory at the mark, after fees; spread_capture + holding - fees"),
     "spread_capture": Measure("tick-lots", "by how much its fills were better than the mid when the incoming order arrived"),

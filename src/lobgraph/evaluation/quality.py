@@ -23,7 +23,7 @@ MARKET_MEASURES: dict[str, Measure] = {
     "depth": Measure("lots", "mean of the lots within depth_levels ticks of the best, both sides"),
     "depth_best": Measure("lots", "mean of the lots at the best prices, both sides"),
     "volatility": Measure("ticks/sqrt(s)", "root mean square of the mid's moves from step to step"),
-    "efficiency": Measure("ticks", "root mean square of mid less fundamental: 0 is efficient; NaN in replayed markets"),
+    "pricing_error": Measure("ticks", "root mean square of mid less fundamental: 0 is efficient; NaN in replayed markets"),
     "variance_ratio": Measure("1", f"variance of {LAGS}-step moves over {LAGS} times that of one-step moves: 1 for a random walk, "
                               "less where prices revert (Lo and MacKinlay 1988)"),
     "volume": Measure("lots/s", "lots traded"),
@@ -50,7 +50,7 @@ def market_quality(series: Series) -> pd.DataFrame:
         "depth": depth.sum(axis=-1).mean(axis=0),
         "depth_best": depth[..., 0].mean(axis=0),
         "volatility": np.sqrt((np.diff(mid, axis=0) ** 2).mean(axis=0) / dt),
-        "efficiency": np.sqrt(((mid - s.fundamental)[1:] ** 2).mean(axis=0)),
+        "pricing_error": np.sqrt(((mid - s.fundamental)[1:] ** 2).mean(axis=0)),
         "variance_ratio": variance_ratio(mid, LAGS),
         "volume": s.volume.mean(axis=0) / dt,
         "crash_depth": crash[0],

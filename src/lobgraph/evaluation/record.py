@@ -143,6 +143,19 @@ def play(
             progress(first + count)
 
 
+def rehearse(cfg: Config, agents: Mapping[str, Actor], seed: int) -> None:
+    """Let everybody act once in one market: whatever cannot act for its role raises here, before the work."""
+    from ..env.market_env import MarketEnv
+
+    env = MarketEnv(cfg, num_envs=1, seed=seed, autoreset=False)
+    held = held_actors(cfg, [role for role in cfg.counts if role not in agents])
+    acts = {role: actor(agents.get(role), role, env) for role in env.specs if role not in held} | cast(
+        env, held
+    )
+    obs = env.reset()
+    env.step({role: act(obs) for role, act in acts.items()})
+
+
 def record(env: MarketEnv, acts: Mapping[str, Act]) -> Series:
     """Reset an environment made with `autoreset=False` and write down one episode of each of its markets."""
     if env.autoreset:

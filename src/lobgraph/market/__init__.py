@@ -20,7 +20,9 @@ KEPT_DAYS = 60  # kernels of a version that was not used for so long are removed
 def _version() -> str:
     package = Path(__file__).resolve().parent.parent
     sources = sorted([*(package / "market").glob("*.py"), *(package / "env").glob("*.py")])
-    digest = hashlib.sha256(b"".join(p.read_bytes() for p in sources)).hexdigest()[:16]
+    # the path too: numba keeps the kernels of each copy of the package apart
+    content = b"".join([str(package).encode(), *(p.read_bytes() for p in sources)])
+    digest = hashlib.sha256(content).hexdigest()[:16]
     return f"numba-{numba.__version__}-{digest}"
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.table import Table
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -75,10 +76,24 @@ def say(text: str) -> None:
 
 
 def show(table: pd.DataFrame, title: str = "") -> None:
-    """Print a table, numbers to the right and to four digits, text as it is (no markup)."""
+    """Print a table, numbers to the right and to four digits, text as it is (no markup).
+
+    Where a terminal is too narrow for all columns, the leading columns of text are repeated before each part of the rest.
+    """
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:  # a pipe or a log has no width to fit into
+        console = Console(width=max(120, 16 * len(table.columns)))
+    for i, columns in enumerate(
+        _parts(table, console.width) if console.is_terminal else [list(table.columns)]
+    ):
+        console.print(_view(table.reindex(columns=columns), "" if i else title))
+
+
+def _view(table: pd.DataFrame, title: str) -> Table:
     import pandas as pd
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -87,14 +102,39 @@ def show(table: pd.DataFrame, title: str = "") -> None:
     )
     for column in table.columns:
         text = pd.api.types.is_string_dtype(table[column])
-        name = Text(str(column).replace("_", " "))
-        view.add_column(name, justify="left" if text else "right", overflow="fold")
+        name = Text(_words(column))
+        view.add_column(name, justify="left" if text else "right", overflow="fold", no_wrap=not text)
     for row in table.itertuples(index=False):
         view.add_row(*(Text(_cell(value)) for value in row))
-    console = Console()
-    if not console.is_terminal:  # a pipe or a log has no width to fit into
-        console = Console(width=max(120, 16 * len(table.columns)))
-    console.print(view)
+    return view
+
+
+def _parts(table: pd.DataFrame, width: int) -> list[list[str]]:
+    """Columns that fit into `width` characters together: all of them, or the leading text with some of the rest."""
+    import pandas as pd
+
+    wide = {c: 2 + max([len(_words(c)), *(len(_cell(v)) for v in table[c])]) for c in table.columns}
+    if sum(wide.values()) <= width:
+        return [list(table.columns)]
+    columns = list(table.columns)
+    lead = next(
+        (i for i, c in enumerate(columns) if not pd.api.types.is_string_dtype(table[c])), len(columns)
+    )
+    keys, rest = columns[:lead], columns[lead:]
+    room = max(width - min(sum(wide[c] for c in keys), width // 2), 12)
+    parts: list[list[str]] = []
+    used = room + 1
+    for column in rest:
+        if used + wide[column] > room:
+            parts.append([])
+            used = 0
+        parts[-1].append(column)
+        used += wide[column]
+    return [keys + part for part in parts] or [keys]
+
+
+def _words(column: Any) -> str:
+    return str(column).replace("_", " ")
 
 
 def _cell(value: Any) -> str:

@@ -21,7 +21,7 @@ class Label(NamedTuple):
 
 _MONEY, _RISK = "Profit and loss", "Risk"
 LABELS = {
-    "return": Label(_MONEY, "episode reward", "reward", HIGHER),
+    "return": Label(_MONEY, "episode reward", "tick-lots", HIGHER),
     "pnl": Label(_MONEY, "profit after fees", "tick-lots", HIGHER),
     "spread_capture": Label(_MONEY, "spread capture", "tick-lots", HIGHER),
     "holding": Label(_MONEY, "holding (mark to market)", "tick-lots", HIGHER),
@@ -57,7 +57,7 @@ LABELS = {
     "depth": Label("Market", "depth within L ticks", "lots", HIGHER),
     "depth_best": Label("Market", "depth at the best", "lots", HIGHER),
     "volatility": Label("Market", "volatility", "ticks per √s", LOWER),
-    "efficiency": Label("Market", "distance from the fundamental", "ticks", LOWER),
+    "pricing_error": Label("Market", "distance from the fundamental", "ticks", LOWER),
     "variance_ratio": Label("Market", "variance ratio, 10 steps / 1", ""),
     "volume": Label("Market", "volume", "lots/s"),
     "crash_depth": Label("Market", "crash depth", "ticks", LOWER),
@@ -76,7 +76,7 @@ FIRST = {
               "mean_abs_inventory"),
     "arbitrageur": ("pnl", "spread_capture", "holding", "fees", "sharpe", "gap_captured", "hedge_error", "exposure",
                     "turnover"),
-    "market": ("spread", "depth", "depth_best", "volatility", "efficiency", "crash_depth", "recovery_time", "volume"),
+    "market": ("spread", "depth", "depth_best", "volatility", "pricing_error", "crash_depth", "recovery_time", "volume"),
 }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ h3 { font-size: 1rem; margin: 1.2rem 0 .3rem; }
 p { max-width: 52rem; margin: .4rem 0; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1.2rem; margin: .6rem 0; }
 dt { color: #555; } dd { margin: 0; overflow-wrap: anywhere; }
-pre { background: #f4f4f4; padding: .5rem .7rem; white-space: pre-wrap; overflow-wrap: anywhere; margin: .3rem 0; }
+pre { background: #f4f4f4; padding: .5rem .7rem; white-space: pre; overflow-x: auto; margin: .3rem 0; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .82rem; font-variant-numeric: tabular-nums; margin: .4rem 0; }
 th, td { padding: .16rem .6rem; text-align: right; vertical-align: top; }
@@ -19,7 +19,7 @@ tr + tr > th:first-child { font-weight: 400; } tr.group > th:first-child { font-
 tr.group th, table.differences tr.first > * { border-top: 1px solid #ddd; }
 tr > th:first-child, td.unit { white-space: nowrap; } td.unit, th.unit, small { color: #666; } small { display: block; font-size: .92em; font-weight: 400; white-space: nowrap; }
 table.differences tr > * { white-space: nowrap; padding: .16rem .45rem; }
-table.differences .name { white-space: normal; min-width: 13rem; }
+table.differences { font-size: .78rem; } table.differences .name { white-space: normal; min-width: 9rem; }
 figure { margin: 1.2rem 0 1.8rem; break-inside: avoid; } img { max-width: 100%; height: auto; display: block; }
 figcaption { color: #444; font-size: .86rem; max-width: 60rem; margin-top: .3rem; }
 a { color: #0072B2; } summary { cursor: pointer; color: #0072B2; margin: .3rem 0; }

@@ -25,9 +25,9 @@ NARROWER = 0.8  # paired over unpaired width from which on pairing is said to ha
 # What is printed by role; the report has all measures.
 KEY = {
     "maker": ("return", "pnl", "spread_capture", "holding", "fees", "mean_abs_inventory", "quoted_spread", "fill_ratio"),
-    "taker": ("return", "shortfall", "slippage_twap", "slippage_vwap", "completion", "fees"),
+    "taker": ("return", "pnl", "shortfall", "slippage_twap", "slippage_vwap", "completion", "turnover", "fees"),
     "arbitrageur": ("return", "pnl", "gap_captured", "hedge_error", "exposure", "fees"),
-    "market": ("spread", "depth", "volatility", "efficiency", "crash_depth", "recovery_time"),
+    "market": ("spread", "depth", "volatility", "pricing_error", "crash_depth", "recovery_time"),
 }  # fmt: skip
 
 
@@ -36,10 +36,15 @@ def present(
 ) -> Path:
     """Print the tables of `role` ("market": of the market) and write the report. Returns its path."""
     show(_means(c, role), f"{title}: means over {c.episodes} episodes in each regime, seed {c.seed}")
-    show(_differences(c, role), f"Less {c.names[0]}: paired differences with 95 % intervals; p after Holm")
-    notes = [*notes, pairing(c, role)]
-    for line in notes:
+    show(
+        _differences(c, role),
+        f"Differences from {c.names[0]}, paired, with 95 % intervals; p by Holm over its rivals",
+    )
+    own = [] if role == "market" else [f"return: {MEASURES['return'].meaning}"]
+    own.append(pairing(c, role))
+    for line in own:
         say(line)
+    notes = [*notes, *own]
     path = numbered_directory(directory, f"s{c.seed}")
     acting = {name: c.worlds[name].get(c.role) for name in c.names}
     maps = policy_maps(acting, c.cfg, c.role, others=c.worlds[c.names[0]], seed=c.seed)
@@ -54,21 +59,28 @@ def present(
 
 def pairing(c: Comparison, role: str) -> str:
     """What pairing bought: how wide the paired intervals of the first key measures are next to the unpaired ones, and why."""
-    part = _rows(c.differences, role, KEY[role][:2])
+    chosen = _first(c, role)
+    part = _rows(c.differences, role, chosen)
     unpaired = (part["unpaired_high"] - part["unpaired_low"]).to_numpy()
     paired = (part["high"] - part["low"]).to_numpy()
     both = (unpaired > 0) & np.isfinite(paired)
     if not both.any():
         return "pairing: nothing to compare, the differences do not vary"
     width = float(np.median(paired[both] / unpaired[both]))
-    told = f"pairing: paired intervals are {width:.2f} times as wide as unpaired ones (median of {', '.join(KEY[role][:2])})"
+    told = f"pairing: paired intervals are {width:.2f} times as wide as unpaired ones (median of {', '.join(chosen)})"
     if width < NARROWER:
         return told
     correlation = float(np.nanmedian(part["correlation"].to_numpy()))
     return (
-        f"{told}; episodes correlate by {correlation:.2f} only: once their orders differ, the books and with them what the "
-        "same draws lead to drift apart, and most of an outcome hangs on one's own fills, not on the noise that all share"
+        f"{told}; their episodes correlate by {correlation:.2f} only: what one earns hangs on its own fills and inventory, "
+        "and once orders differ the same noise meets different books"
     )
+
+
+def _first(c: Comparison, role: str) -> list[str]:
+    """The measures that tell most, as far as they are there: a trader without a target has no shortfall."""
+    there = set(c.differences.loc[c.differences["role"] == role, "measure"])
+    return [m for m in KEY[role] if m in there][: 3 if role == "taker" else 2]
 
 
 def _rows(table: pd.DataFrame, role: str, measures: Sequence[str]) -> pd.DataFrame:
@@ -87,7 +99,7 @@ def _means(c: Comparison, role: str) -> pd.DataFrame:
 def _differences(c: Comparison, role: str) -> pd.DataFrame:
     """The objective and what it is made of: paired and unpaired intervals side by side."""
     d = c.differences
-    shown = KEY[role] if role == "market" else KEY[role][:2]
+    shown = KEY[role] if role == "market" else _first(c, role)
     part = d[(d["role"] == role) & d["measure"].isin(shown)]
     columns = ["regime", "measure", "actor", "mean", "low", "high", "unpaired_low", "unpaired_high", "correlation",
                "p_adjusted", "effect"]  # fmt: skip

@@ -59,15 +59,15 @@ def _mean(row: Any, bold: bool) -> str:
 
 
 def _sure(differences: pd.DataFrame | None) -> dict[str, dict[str, bool]]:
-    """measure -> actor -> whether its paired interval excludes zero."""
+    """measure -> actor -> whether its paired interval excludes zero, and p after Holm is below .05."""
     found: dict[str, dict[str, bool]] = {}
     rows: Any = (
         ()
         if differences is None
-        else differences[["actor", "measure", "low", "high"]].itertuples(index=False)
+        else differences[["actor", "measure", "low", "high", "p_adjusted"]].itertuples(index=False)
     )
-    for actor, measure, low, high in rows:
-        found.setdefault(measure, {})[actor] = bool(low > 0 or high < 0)
+    for actor, measure, low, high, p in rows:
+        found.setdefault(measure, {})[actor] = bool(p < 0.05 and (low > 0 or high < 0))
     return found
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,17 @@ def resolve_all(given: Mapping[str, Actor], role: str | None = None) -> tuple[st
         raise ConfigError(f"role: they could act as {' or '.join(fitting)}; say which")
     if len(chosen) == 1 or len({str(e) for e in errors}) == 1:
         raise errors[0]
-    raise ConfigError("role: no role fits all of them: " + "; ".join(dict.fromkeys(map(str, errors))))
+    fits = [f"{label!r} as {' or '.join(_roles_of(actor)) or 'nothing'}" for label, actor in given.items()]
+    raise ConfigError(f"role: no role fits all of them; {', '.join(fits)}")
+
+
+def _roles_of(given: Actor) -> list[str]:
+    fits = []
+    for role in ROLES:
+        with suppress(StrategyError, PolicyError):
+            resolve(given, role)
+            fits.append(role)
+    return fits
 
 
 def held_actors(cfg: Config, roles: Iterable[str] | None = None) -> dict[str, Actor]:

@@ -102,4 +102,6 @@ def check_learners(learners: Collection[str], present: Collection[str]) -> None:
             f"agents: no role has an agent to train; set agents.<role>.count ({', '.join(ROLES)})"
         )
     keys = " or ".join(f"agents.{role}.actor" for role in present)
-    raise ConfigError(f"{keys}: no role learns; set one to {LEARN!r}")
+    raise ConfigError(
+        f"{keys}: no role learns; set one to {LEARN!r} (`lobgraph compare` plays scripted roles)"
+    )
