@@ -69,6 +69,8 @@ def test_rsi_positions() -> None:
     assert positions(Rsi(period=3, size=4), [10, 11, 10, 13, 13, 11]) == [0, 0, 0, -4, -4, 0]
     assert positions(Rsi(period=2, size=4), [20, 19, 18, 18, 24]) == [0, 0, 4, 4, -4]
     assert positions(Rsi(period=2), [20.0] * 5) == [0] * 5
+    # Falls of 1 and 1: 0, long. A rise of 1.2: U .6, D .5, index 54.5: beyond 50, closed.
+    assert positions(Rsi(period=2, size=4), [20, 19, 18, 19.2]) == [0, 0, 4, 0]
 
 
 def test_ma_crossover() -> None:

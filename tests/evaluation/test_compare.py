@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lobgraph.agents import StrategyError
-from lobgraph.config import Config, ConfigError, load_config
+from lobgraph.agents import Strategy, StrategyError
+from lobgraph.config import Config, ConfigError, load_config, make_config
 from lobgraph.evaluation.compare import MIXED, compare, counterfactual, regime_configs
 from lobgraph.evaluation.record import play
 
@@ -92,7 +92,8 @@ def test_regimes_as_configured():
     [
         (lambda c: compare(c, "taker", {"a": "twap"}), ConfigError, "agents.taker.count: is 0"),
         (lambda c: compare(c, "maker", {"a": "twap"}), StrategyError, "for a taker, not for a maker"),
-        (lambda c: compare(c, "maker", {"a": None}, regimes=["calm"]), ConfigError, "no such regime; there are normal"),
+        (lambda c: compare(c, "maker", {"a": None, "b": None}, regimes=["calm"]), ConfigError, "no such regime; there are normal"),
+        (lambda c: compare(c, "maker", {"a": None}), ConfigError, "name two or more"),
         (lambda c: counterfactual(c, {}, without=["taker"]), ConfigError, "nobody to take out"),
         (lambda c: counterfactual(c, {"maker": TIGHT}), ConfigError, "say either"),
         (lambda c: counterfactual(c, {}, ["maker"], {"maker": TIGHT}), ConfigError, "say either"),
@@ -101,3 +102,39 @@ def test_regimes_as_configured():
 def test_errors(call, error, says):
     with pytest.raises(error, match=says):
         call(market())
+
+
+@pytest.mark.parametrize("name", ["on", "1.5", "null", "a: b, {c}", "#x", " calm"])
+def test_any_name_of_a_regime_will_do(name):
+    tree = {"regimes": {"kinds": {name: {}, "other": {}}, "initial": {"other": 1.0}, "switch_rates": {}}}
+    assert regime_configs(make_config(tree), [name])[name].regimes.initial == {name: 1.0}
+
+
+class Wrong(Strategy):
+    role = "maker"
+
+    def __init__(self, actions):
+        self.actions = actions
+
+    def act(self, view):
+        return self.actions(view)
+
+
+def leave(view):
+    raise SystemExit(0)
+
+
+@pytest.mark.parametrize(
+    ("actions", "says"),
+    [
+        (lambda view: np.zeros((1, 1, 3)), r"must return real numbers of shape \(1, 1, 1, 3\)"),
+        (lambda view: None, "got object of shape"),
+        (lambda view: view.quote(np.nan, view.mid[:, None] + 1, 1), r"NaN at .* \(0, 0, 0, 0\)"),
+        (leave, "left the program"),
+    ],
+)
+def test_what_a_strategy_does_wrong_is_said_before_the_work(actions, says):
+    lines = []
+    with pytest.raises(StrategyError, match=f"Wrong: .*{says}"):
+        compare(market(), "maker", {"a": TIGHT, "b": Wrong(actions)}, episodes=1000, note=lines.append)
+    assert not lines

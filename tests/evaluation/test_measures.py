@@ -237,6 +237,8 @@ def test_pairs() -> None:
     assert r["exposure"] == (0 + 4 + 6 + 0) / 4
     assert r["net_exposure"] == 0
     assert r["gap_captured"] == pytest.approx(r["pnl"] / 10)
+    s.fees[1:, 0, ARBITRAGEUR] = 7.0
+    assert row(s, "arbitrageur")["gap_captured"] == pytest.approx((r["pnl"] + 7.0) / 10)  # before fees
 
 
 def test_unhedged() -> None:

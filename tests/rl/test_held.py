@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from toy import ToyEnv, toy_config
 
 from lobgraph.agents.makers import FixedSpread
-from lobgraph.agents.strategy import StrategyError
+from lobgraph.agents.strategy import Strategy, StrategyError
 from lobgraph.config import Config, ConfigError, load_config
 from lobgraph.env.market_env import MarketEnv
 from lobgraph.evaluation.evaluate import evaluate
@@ -247,3 +248,36 @@ def test_evaluation_takes_the_actors_of_the_configuration(tmp_path: Path) -> Non
     with pytest.raises(PolicyError, match=r"agents\.maker\.actor: .*vector_features differ"):
         evaluate(market(f"agents.maker.actor={path}", "env.show_regime=false"), episodes=1)
     assert set(load_policies(path).specs) == {"maker", "taker"}
+
+
+SEEN: list = []  # (step, decisions remembered) of each decision
+
+
+class Remembers(Strategy):
+    """Counts the decisions since its memory was void."""
+
+    role = "taker"
+
+    def act(self, view):
+        if not hasattr(self, "age"):
+            self.age = np.full(view.envs, 1_000_000)
+        self.age = np.where(view.fresh, 0, self.age + 1)
+        SEEN.append((view.step, self.age.copy()))
+        return view.trade(0)
+
+
+def test_memory_is_void_at_the_first_decision_also_in_the_middle_of_an_episode() -> None:
+    """Staggered environments start their first episode at a step of their own."""
+    SEEN.clear()
+    env = HeldEnv(
+        MarketEnv(market("env.stagger=true", "env.episode_steps=30"), seed=0), {"taker": Remembers()}
+    )
+    env.reset()
+    for t in range(40):
+        env.step(random_actions(env, t))
+    first, age = SEEN[0]
+    assert (first > 0).any()
+    assert (age == 0).all()
+    for step, age in SEEN:
+        assert (age <= step).all()  # what is remembered is of this episode
+    assert (SEEN[-1][1] < 30).all()

@@ -7,9 +7,17 @@ from __future__ import annotations
 
 import numpy as np
 
+from .strategy import StrategyError
+
+MOST = 1_000_000  # decisions that a window may span
+
 
 def steps(seconds: float, dt: float) -> int:
-    """Decisions in a span of time, at least one."""
+    """Decisions in a span of time, at least one. Raises StrategyError for more than MOST of them."""
+    if not seconds / dt <= MOST:
+        raise StrategyError(
+            f"{seconds:g} seconds are more than {MOST:,} decisions of {dt:g} s: too many to remember"
+        )
     return max(1, round(seconds / dt))
 
 

@@ -139,6 +139,8 @@ def _parameters(text: str, kind: type[Strategy], given: str) -> dict[str, Any]:
             raise StrategyError(
                 f"{text!r}: no parameter {key!r}; it takes {', '.join(names) or 'none'} (as key=value)"
             )
+        if key in values:
+            raise StrategyError(f"{text!r}: {key} is given twice")
         values[key] = _typed(text, key, raw.strip(), types[key])
     return values
 
@@ -183,7 +185,7 @@ def _load_class(path: Path, name: str) -> type[Strategy]:
     sys.modules[title] = module  # dataclasses with annotations as text look their module up
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[title]
         raise StrategyError(f"{path}: cannot be loaded: {type(error).__name__}: {error}") from error
     classes = {

@@ -39,8 +39,11 @@ if TYPE_CHECKING:
 class View:
     """One role's view of the market now. Made anew for every decision."""
 
-    def __init__(self, env: MarketEnv, role: str) -> None:
-        self._env, self._state = env, env.state
+    _first = False
+
+    def __init__(self, env: MarketEnv, role: str, first: bool = False) -> None:
+        """`first`: nothing was seen of these environments before; staggered ones start in the middle of an episode."""
+        self._env, self._state, self._first = env, env.state, first
         self.role = role
         self.spec: RoleSpec = env.specs[role]
         self.cfg: Config = env.cfg
@@ -50,7 +53,7 @@ class View:
         self.envs, self.agents, self.books = env.num_envs, self.spec.count, env.cfg.market.num_books
         self.dt = env.cfg.market.dt  # seconds between decisions
         self.steps = env.cfg.env.episode_steps  # decisions in an episode
-        self.pairs: np.ndarray = env.cfg.pairs  # (P, 2) int64 books of each pair
+        self.pairs: np.ndarray = env.cfg.pairs.copy()  # (P, 2) int64 books of each pair
 
     # --- the market, the same for every agent ---
 
@@ -61,8 +64,8 @@ class View:
 
     @cached_property
     def fresh(self) -> np.ndarray:
-        """(E,) bool: the episode has just begun; what was remembered of the last one is void."""
-        return self.step == 0
+        """(E,) bool: the first decision in an episode; what was remembered of the last one is void."""
+        return (self.step == 0) | self._first
 
     @cached_property
     def episode(self) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 import time
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from ..rl.actors import Actor
 
 Episodes = Annotated[int, typer.Option(min=1, help="Episodes in each regime.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of the markets; another than training's.")]
+Seed = Annotated[
+    int, typer.Option(min=0, max=2**62 - 1, help="Seed of the markets; another than training's.")
+]
 Regimes = Annotated[
     list[str] | None,
     typer.Option(
@@ -65,7 +68,8 @@ def compare(
 
     if len(set(who)) < len(who):
         raise ConfigError(f"compare: {_twice(who)!r} is given twice")
-    runs = [path for path in map(_run_of, who) if path is not None]
+    _check_directory(directory)
+    runs = [path for path in map(_run_of, who) if path is not None and path.is_dir()]
     source = config or (runs[0] / "config.yaml" if runs else None)
     if source is None:
         raise ConfigError("compare: no run among WHO tells which market to play; give --config CONFIG")
@@ -106,10 +110,11 @@ def counterfactual(
     from ..evaluation.compare import counterfactual as play
     from ..report.present import present
 
-    run = _run_of(str(what)) if what.is_dir() or not what.exists() else None
+    run = _run_of(str(what)) if what.is_dir() else None
     cfg = load_config(run / "config.yaml" if run else what, overrides or ())
     acting = _others(cfg, None, agents, run)
     changed = _pairs(swap, "--swap")
+    _check_directory(directory)
     for role in [*(without or ()), *changed]:
         if role in cfg.counts and acting.get(role) is None and not _given(agents, role):
             raise ConfigError(
@@ -140,10 +145,19 @@ def list_strategies() -> None:
 
 def _run_of(text: str) -> Path | None:
     """The run directory that a path means; None for what is no path but a strategy."""
+    from ..agents.strategy import strategies
     from ..report.directory import find_run
 
-    path = Path(text)
-    return find_run(path) if path.is_dir() else path if path.suffix == ".safetensors" else None
+    if text.partition(":")[0] in strategies():
+        return None
+    return find_run(text) if os.path.isdir(text) else Path(text) if text.endswith(".safetensors") else None
+
+
+def _check_directory(directory: Path) -> None:
+    """A place that cannot be written to is known before the work."""
+    directory.mkdir(parents=True, exist_ok=True)
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise PermissionError(13, "permission denied", str(directory))
 
 
 def _others(cfg: Config, own: str | None, agents: list[str] | None, run: Path | None) -> dict[str, Actor]:

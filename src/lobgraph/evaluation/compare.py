@@ -60,15 +60,16 @@ def regime_configs(cfg: Config, regimes: Sequence[str] | None = None) -> dict[st
     chosen = list(regimes) if regimes else cfg.regimes.names
     found = {}
     for name in chosen:
-        if name == MIXED:
+        if name == MIXED and MIXED not in cfg.regimes.names:
             found[name] = cfg
             continue
         if name not in cfg.regimes.names:
             raise ConfigError(
                 f"regime {name!r}: no such regime; there are {', '.join([*cfg.regimes.names, MIXED])}"
             )
-        fixed = [f"regimes.initial={{{name}: 1.0}}", "regimes.switch_rates={}"]
-        found[name] = make_config(cfg.model_dump(mode="json"), fixed)
+        tree = cfg.model_dump(mode="json")
+        tree["regimes"] |= {"initial": {name: 1.0}, "switch_rates": {}}
+        found[name] = make_config(tree)
     return found
 
 
@@ -89,6 +90,10 @@ def compare(
     """
     if role not in cfg.counts:
         raise ConfigError(f"agents.{role}.count: is 0; set it to compare actors in this role")
+    if len(actors) < 2:
+        raise ConfigError(
+            "compare: one actor has nothing to be compared with; name two or more (`nothing` is one, too)"
+        )
     worlds = {name: {**(dict(others) if others else {}), role: actor} for name, actor in actors.items()}
     return play_all(cfg, role, worlds, episodes, seed, regimes, note)
 
@@ -155,7 +160,7 @@ def counterfactual(
     `agents`: who acts, by role. `without`: roles taken out; the differences are "with" less "without". `swap`: role -> who
     acts in its place; the differences are the changed market less the one of `agents`. Noise draws do not depend on
     agents (a function of seed, environment, book, step and event), so a difference is caused by the population alone.
-    Raises ConfigError for a role that is not in the market, or in which nobody acts.
+    Raises ConfigError for a role that is not in the market.
     """
     swap = dict(swap or {})
     for role in [*without, *swap]:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ..evaluation.compare import Comparison
+from ..evaluation.intervals import FEW
 from ..evaluation.measures import MEASURES
 from ..evaluation.quality import GROUP_MEASURES, MARKET_MEASURES
 from ..rl.run import numbered_directory
@@ -68,7 +69,7 @@ def pairing(c: Comparison, role: str) -> str:
         return "pairing: nothing to compare, the differences do not vary"
     width = float(np.median(paired[both] / unpaired[both]))
     told = f"pairing: paired intervals are {width:.2f} times as wide as unpaired ones (median of {', '.join(chosen)})"
-    if width < NARROWER:
+    if width < NARROWER or c.episodes < FEW:
         return told
     correlation = float(np.nanmedian(part["correlation"].to_numpy()))
     return (

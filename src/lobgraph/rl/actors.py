@@ -8,10 +8,11 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,10 +28,10 @@ Actor = str | Path | PolicySet | Strategy | Callable[[Any], Any] | None
 Act = Callable[[Any], Any]  # observations by role -> actions of one role (E, K, items, act_dim)
 
 
-def resolve(given: Actor, role: str) -> Actor:
+def resolve(given: Actor, role: str | None = None) -> Actor:
     """Text made into what it names: a strategy of this package, else a policy where there is such a path, else a user's.
 
-    Raises StrategyError or PolicyError for what is not there, or acts for other roles than `role`.
+    Raises StrategyError or PolicyError for what is not there, or acts for other roles than `role` (None: any will do).
     """
     if isinstance(given, str) and given == NOTHING:
         return None
@@ -44,9 +45,9 @@ def resolve(given: Actor, role: str) -> Actor:
         if not given.partition(":")[0].endswith(".py") and ("/" in given or "\\" in given):
             raise StrategyError(f"{given!r}: no such run or policy file, and no strategy {given!r}")
         given = make_strategy(given, role)
-    if isinstance(given, PolicySet) and role not in given.specs:
+    if role is not None and isinstance(given, PolicySet) and role not in given.specs:
         raise PolicyError(f"the policies given for {role!r} act only for {sorted(given.specs)}")
-    if isinstance(given, Strategy) and given.role != role:
+    if role is not None and isinstance(given, Strategy) and given.role != role:
         raise StrategyError(f"{given} is a strategy for {article(given.role)}, not for {article(role)}")
     return given
 
@@ -54,35 +55,28 @@ def resolve(given: Actor, role: str) -> Actor:
 def resolve_all(given: Mapping[str, Actor], role: str | None = None) -> tuple[str, dict[str, Actor]]:
     """The role that all of them can act in, and label -> strategy, policies or None.
 
-    `role` None: the only one that fits. Raises StrategyError or PolicyError for one that is not there or acts for other
-    roles, and ConfigError where several roles fit, or none.
+    `role` None: the only one that fits. Raises StrategyError or PolicyError for one that is not there or does not act for
+    `role`, and ConfigError where several roles fit, or none.
     """
-    chosen = [role] if role is not None else list(ROLES)
-    fitting = {r: {} for r in chosen}
-    errors: list[Exception] = []
-    for r in chosen:
-        try:
-            fitting[r] = {label: resolve(actor, r) for label, actor in given.items()}
-        except (StrategyError, PolicyError) as error:
-            del fitting[r]
-            errors.append(error)
-    if len(fitting) == 1:
-        return next(iter(fitting.items()))
-    if fitting:
-        raise ConfigError(f"role: they could act as {' or '.join(fitting)}; say which")
-    if len(chosen) == 1 or len({str(e) for e in errors}) == 1:
-        raise errors[0]
-    fits = [f"{label!r} as {' or '.join(_roles_of(actor)) or 'nothing'}" for label, actor in given.items()]
-    raise ConfigError(f"role: no role fits all of them; {', '.join(fits)}")
+    if role is not None:
+        if role not in ROLES:
+            raise ConfigError(f"role {role!r}: no such role; there are {', '.join(ROLES)}")
+        return role, {label: resolve(actor, role) for label, actor in given.items()}
+    found = {label: resolve(actor) for label, actor in given.items()}
+    fits = {label: _roles_of(actor) for label, actor in found.items()}
+    shared = [r for r in ROLES if all(r in roles for roles in fits.values())]
+    if len(shared) == 1:
+        return shared[0], found
+    if shared:
+        raise ConfigError(f"role: they could act as {' or '.join(shared)}; say which")
+    each = ", ".join(f"{label!r} acts as {' or '.join(roles)}" for label, roles in fits.items())
+    raise ConfigError(f"role: no role fits all of them; {each}")
 
 
 def _roles_of(given: Actor) -> list[str]:
-    fits = []
-    for role in ROLES:
-        with suppress(StrategyError, PolicyError):
-            resolve(given, role)
-            fits.append(role)
-    return fits
+    if isinstance(given, Strategy):
+        return [given.role]
+    return list(given.specs) if isinstance(given, PolicySet) else list(ROLES)
 
 
 def held_actors(cfg: Config, roles: Iterable[str] | None = None) -> dict[str, Actor]:
@@ -160,14 +154,30 @@ def idle(env: Any, role: str) -> Tensor:
 def strategy_actor(strategy: Strategy, role: str, env: Any) -> Act:
     """A strategy's own copy for this batch of environments, started at its first decision."""
     own = copy.deepcopy(strategy)
+    spec = env.specs[role]
+    shape = (env.num_envs, spec.count, spec.items, len(spec.action_names))
     started = False
 
-    def call(obs: Any) -> Any:
+    def call(obs: Any) -> np.ndarray:
         nonlocal started
-        view = View(env, role)
-        if not started:
-            own.start(view)
-            started = True
-        return own.act(view)
+        view = View(env, role, first=not started)
+        try:
+            if not started:
+                own.start(view)
+                started = True
+            actions = np.asarray(own.act(view))
+        except NotImplementedError as error:
+            raise StrategyError(str(error)) from error
+        except SystemExit as error:  # would end the whole evaluation as if it had succeeded
+            raise StrategyError(f"{own}: left the program (SystemExit: {error.code})") from error
+        if actions.shape != shape or actions.dtype.kind not in "fiu":
+            raise StrategyError(
+                f"{own}: act must return real numbers of shape {shape} (envs, agents, {spec.acts_on}s, "
+                f"{'/'.join(spec.action_names)}), got {actions.dtype} of shape {actions.shape}"
+            )
+        if np.isnan(actions).any():
+            raise StrategyError(f"{own}: act returned NaN at (env, agent, {spec.acts_on}, action) "
+                                f"{tuple(int(i) for i in np.argwhere(np.isnan(actions))[0])}")  # fmt: skip
+        return actions
 
     return call
