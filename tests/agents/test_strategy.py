@@ -194,7 +194,7 @@ def test_errors_of_other_roles() -> None:
 
 def test_a_strategy_must_act(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(OWN)
-    with pytest.raises(NotImplementedError, match=r"Idle.act: a strategy must say what it does"):
+    with pytest.raises(StrategyError, match=r"Idle.act: a strategy must say what it does"):
         evaluate(market(taker={}), {"taker": f"{tmp_path / 'own.py'}:Idle"}, episodes=1)
 
 

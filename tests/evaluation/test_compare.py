@@ -91,7 +91,7 @@ def test_regimes_as_configured():
     ("call", "error", "says"),
     [
         (lambda c: compare(c, "taker", {"a": "twap"}), ConfigError, "agents.taker.count: is 0"),
-        (lambda c: compare(c, "maker", {"a": "twap"}), StrategyError, "for a taker, not for a maker"),
+        (lambda c: compare(c, "maker", {"a": "twap", "b": None}), StrategyError, "for a taker, not for a maker"),
         (lambda c: compare(c, "maker", {"a": None, "b": None}, regimes=["calm"]), ConfigError, "no such regime; there are normal"),
         (lambda c: compare(c, "maker", {"a": None}), ConfigError, "name two or more"),
         (lambda c: counterfactual(c, {}, without=["taker"]), ConfigError, "nobody to take out"),

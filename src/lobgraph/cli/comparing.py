@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import sys
@@ -78,9 +79,7 @@ def compare(
     others = _others(cfg, own, agents, runs[0] if runs and config is None else None)
     notes = [f"{name}: {actor}" for name in who if (actor := _run_of(name)) and str(actor) != name]
     notes += [_beside(cfg, r, others[r]) for r in others]
-    for line in notes:
-        say(line)
-    result = play(cfg, own, actors, others, episodes, seed, regimes, _Progress())
+    result = play(cfg, own, actors, others, episodes, seed, regimes, _Progress(notes))
     present(result, directory, f"{own}s of {cfg.name}", own, notes, _command())
 
 
@@ -122,9 +121,7 @@ def counterfactual(
                 f"--agent {role}=STRATEGY (lobgraph strategies lists them)"
             )
     notes = [_beside(cfg, r, acting[r]) for r in acting]
-    for line in notes:
-        say(line)
-    result = play(cfg, acting, without or (), changed, episodes, seed, regimes, _Progress())
+    result = play(cfg, acting, without or (), changed, episodes, seed, regimes, _Progress(notes))
     title = f"{cfg.name}: {result.names[1]} against {result.names[0]}"
     present(result, directory, title, "market", notes, _command())
 
@@ -216,12 +213,14 @@ def _command() -> str:
 
 
 class _Progress:
-    """Lines on stderr, one every few seconds."""
+    """Lines on stderr: who acts, once the work begins, then one every few seconds."""
 
-    def __init__(self, every: float = 5.0) -> None:
-        self.every, self.last = every, time.monotonic()
+    def __init__(self, first: list[str], every: float = 5.0) -> None:
+        self.first, self.every, self.last = first, every, -math.inf
 
     def __call__(self, line: str) -> None:
         if time.monotonic() - self.last >= self.every:
             self.last = time.monotonic()
-            print(line, file=sys.stderr, flush=True)
+            for text in [*self.first, line]:
+                print(text, file=sys.stderr, flush=True)
+            self.first = []

@@ -111,6 +111,8 @@ def play_all(
     configs = regime_configs(cfg, regimes)
     for agents in worlds.values():  # what cannot be played is known before the first episode
         rehearse(next(iter(configs.values())), agents, seed)
+    if note is not None:
+        note(f"{len(worlds)} times {episodes} episodes in each of {', '.join(configs)}")
     parts: dict[str, list[pd.DataFrame]] = {"measures": [], "market": [], "several": []}
     series = {}
     for regime, own in configs.items():
