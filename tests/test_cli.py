@@ -131,7 +131,7 @@ def test_config_prints_the_resolved_tree(lobgraph, scenario):
         (["compare", "glfd", "--config", "{scenario}"], "did you mean 'glft'?"),
         (["compare", "glft", "twap", "--config", "{scenario}"], "no role fits all of them"),
         (["compare", "glft:gama=1", "--config", "{scenario}"], "no parameter 'gama'"),
-        (["compare", "glft", "--config", "{scenario}", "--regime", "calm"], "'calm'"),
+        (["compare", "glft", "at_best", "--config", "{scenario}", "--regime", "calm"], "'calm'"),
         (["compare", "glft", "--config", "{scenario}", "--agent", "taker=twap"], "--agent taker"),
         (["compare", "mine.py:Mine", "--config", "{scenario}"], "mine.py: no such file"),
         (["compare", "{tmp}", "glft"], "no run in it"),
