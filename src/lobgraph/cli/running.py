@@ -37,7 +37,7 @@ def evaluate(
     ],
     episodes: Annotated[int, typer.Option(min=1, help="Episodes to play.")] = 100,
     seed: Annotated[
-        int, typer.Option(min=0, help="Seed of the markets; another than training's.")
+        int, typer.Option(min=0, max=2**62 - 1, help="Seed of the markets; another than training's.")
     ] = 1_000_003,
     overrides: Overrides = None,
     csv: Annotated[
@@ -62,7 +62,10 @@ def evaluate(
     from ..evaluation.evaluate import summary
 
     table = play(cfg, agents=dict.fromkeys(cfg.learners, found), episodes=episodes, seed=seed)
-    show(summary(table), f"{episodes} episodes of {cfg.name}, seed {seed}: means with 95 % intervals")
+    show(
+        summary(table),
+        f"{episodes} episodes of {cfg.name}, regimes as it draws them, seed {seed}: means with 95 % intervals",
+    )
     if csv is not None:
         table.to_csv(csv, index=False)
         say(f"written: {csv}")
