@@ -37,7 +37,10 @@ def _cache_directory() -> Path:
     for root in (Path(chosen) if chosen else caches, temporary):
         path = root / _version()
         with contextlib.suppress(OSError):
-            path.mkdir(parents=True, exist_ok=True)
+            root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if root == temporary and hasattr(os, "getuid") and root.stat().st_uid != os.getuid():
+                continue  # somebody else's: what it holds would be run
+            path.mkdir(exist_ok=True)
             if os.access(path, os.W_OK | os.X_OK):
                 os.utime(path)
                 _prune(root)
