@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -48,14 +49,16 @@ def test_steps_keep_nothing_in_python():
     ours = [tracemalloc.Filter(True, f"{Path(lobgraph.__file__).parent}/*")]
     tracemalloc.start(5)
     held = []
-    for _ in range(3):
+    for _ in range(4):
         for _ in range(1000):
             env.step(actions)
         gc.collect()
         snapshot = tracemalloc.take_snapshot().filter_traces(ours)
         held.append(sum(trace.size for trace in snapshot.traces))
     tracemalloc.stop()
-    assert held[2] - held[1] < 1000 * 8, f"{held[2] - held[1]} bytes kept by 1000 steps"
+    # What the worker threads happen to hold comes and goes; what steps keep would grow each time.
+    grown = min(b - a for a, b in pairwise(held))
+    assert grown < 1000 * 8, f"{grown} bytes kept by 1000 steps"
 
 
 def test_a_book_with_maker_and_taker_fits_in_4_kib():
