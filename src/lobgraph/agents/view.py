@@ -19,7 +19,6 @@ from ..market.state import (
     BID,
     CASH,
     EPISODE,
-    INITIAL_PX,
     INVENTORY,
     ORDER_AHEAD,
     ORDER_PX,
@@ -28,7 +27,6 @@ from ..market.state import (
     REGIME,
     SIGNED,
     STEP,
-    UNDERLYING,
     VOLUME,
 )
 
@@ -140,13 +138,7 @@ class View:
     @cached_property
     def fundamental(self) -> np.ndarray:
         """(E, A) float64 ticks: the value that noise traders lean towards, which no trader sees; NaN in replayed markets."""
-        env = self._env
-        if env._params.replay:
-            return np.full((self.envs, self.books), np.nan)
-        book = env._params.book
-        under = book[:, UNDERLYING]
-        shift = book[:, INITIAL_PX] * 65536 - env._params.origin[under]
-        return (self._state.fundamental[:, under] + self._state.deviation + shift) / 65536.0
+        return self._env.fundamental()
 
     @cached_property
     def initial_price(self) -> np.ndarray:

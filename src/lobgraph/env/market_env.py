@@ -296,6 +296,15 @@ class MarketEnv:
             vector=obs.vector[env, agent].clone(),
         )
 
+    def fundamental(self) -> np.ndarray:
+        """(E, A) float64 ticks: each book's fundamental value now; NaN in a replayed market."""
+        p, s = self._params, self.state
+        if p.replay:
+            return np.full(s.deviation.shape, np.nan)
+        under = p.book[:, UNDERLYING]
+        shift = p.book[:, INITIAL_PX] * 65536 - p.origin[under]
+        return (s.fundamental[:, under] + s.deviation + shift) / 65536.0
+
     def snapshot(self, env: int = 0) -> dict[str, Any]:
         """What one environment's books and agents look like now, as numpy copies, for figures and tests.
 
@@ -310,9 +319,6 @@ class MarketEnv:
         depth = np.arange(self.cfg.market.depth_levels)
         rows = np.arange(books)[:, None]
         account = s.account[env].transpose(1, 0, 2)[:-1]  # (G, A, columns) without the noise traders'
-        under = self._params.book[:, UNDERLYING]
-        shift = self._params.book[:, INITIAL_PX] * 65536 - self._params.origin[under]
-        fundamental = (s.fundamental[env, under] + s.deviation[env] + shift) / 65536.0
         held, target = account[:, :, INVENTORY], s.target[env]
         left = target - held
         return {
@@ -333,7 +339,7 @@ class MarketEnv:
             ),
             "fills_passive": account[:, :, PASSIVE_BOUGHT] - account[:, :, PASSIVE_SOLD],
             "fills_aggressive": account[:, :, AGGRESSIVE_BOUGHT] - account[:, :, AGGRESSIVE_SOLD],
-            "fundamental": np.full(books, np.nan) if self._params.replay else fundamental,
+            "fundamental": self.fundamental()[env],
             "regime": int(s.clock[env, REGIME]),
             "step": int(s.clock[env, STEP]),
             "episode": int(s.clock[env, EPISODE]),

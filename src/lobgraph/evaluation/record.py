@@ -22,7 +22,6 @@ from ..market.state import (
     BID,
     CASH,
     EDGE,
-    INITIAL_PX,
     INVENTORY,
     NOW,
     ORDER_PX,
@@ -30,7 +29,6 @@ from ..market.state import (
     PASSIVE_BOUGHT,
     REGIME,
     SIGNED,
-    UNDERLYING,
     VOLUME,
 )
 from ..rl.actors import Act, Actor, actor, cast, held_actors, resolve
@@ -184,22 +182,19 @@ def record(env: MarketEnv, acts: Mapping[str, Act]) -> Series:
 
 def _state(env: MarketEnv) -> dict[str, np.ndarray]:
     """What stands after a step; views and new arrays, to be copied."""
-    s, p = env.state, env._params
+    s = env.state
     envs, books, w = s.qty.shape
     bid, ask = s.head[:, :, BID], s.head[:, :, ASK]
     rows = np.arange(envs)[:, None, None], np.arange(books)[:, None]
     level = np.arange(env.cfg.market.depth_levels)
     account = s.account[:, :, :-1].transpose(0, 2, 1, 3)  # (E, G, A, columns) without the noise traders'
-    under = p.book[:, UNDERLYING]
-    shift = p.book[:, INITIAL_PX] * 65536 - p.origin[under]
-    value = (s.fundamental[:, under] + s.deviation + shift) / 65536.0
     orders = s.order.reshape(envs, books, 4, -1, 2).transpose(0, 3, 1, 4, 2)  # (E, G, A, side, row)
     return {
         "best_bid": bid,
         "best_ask": ask,
         "bid_qty": s.qty[(*rows, (bid[..., None] - level) & (w - 1))],
         "ask_qty": s.qty[(*rows, (ask[..., None] + level) & (w - 1))],
-        "fundamental": np.full_like(value, np.nan) if p.replay else value,
+        "fundamental": env.fundamental(),
         "regime": s.clock[:, REGIME],
         "inventory": account[..., INVENTORY],
         "cash": account[..., CASH],
