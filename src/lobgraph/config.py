@@ -310,6 +310,7 @@ class MakerConfig(Section):
     max_offset: Annotated[Float, Field(gt=0, le=1e4)] = 8.0  # largest offset from the mid, in quote_spread
     max_size: Annotated[Int, Field(ge=1, le=1_000_000)] = 10  # lots per quote
     post_only: bool = True  # a quote that would trade at arrival slides to the best price that does not
+    risk_aversion: NonNegative = 0.0  # exponential utility of the return, per tick-lot; 0: its mean counts
     inventory_penalty: NonNegative = 0.002  # l_inv, per lot^2 and step
     liquidity_reward: NonNegative = 0.05  # l_liq, per step of two-sided presence
     presence_distance: Positive = 5.0  # ticks from the mid within which a quote counts as presence
@@ -328,6 +329,7 @@ class TakerConfig(Section):
     stop_at_target: bool = True  # orders are cut so that inventory stays between 0 and the target
     target_side: Literal["buy", "sell", "random"] = "random"
     target_books: list[str] | None = None  # None: every book
+    risk_aversion: NonNegative = 0.0  # exponential utility of the return, per tick-lot; 0: its mean counts
     inventory_penalty: NonNegative = 0.0
     delay_penalty: NonNegative = 0.02  # l_delay, per lot remaining and step
     risk: RiskConfig = RiskConfig()
@@ -340,6 +342,7 @@ class ArbitrageurConfig(Section):
     pairs: list[tuple[str, str]] | Literal["auto", "all"] = "auto"  # auto: same-underlying pairs, else all
     max_size: Annotated[Int, Field(ge=1, le=1_000_000)] = 10  # lots per leg and step
     threshold: Annotated[Float, Field(ge=0, lt=1)] = 0.5  # signals below it do nothing
+    risk_aversion: NonNegative = 0.0  # exponential utility of the return, per tick-lot; 0: its mean counts
     inventory_penalty: NonNegative = 0.001
     unhedged_penalty: NonNegative = 0.005  # l_unhedged, per lot of net inventory and step
     risk: RiskConfig = RiskConfig()

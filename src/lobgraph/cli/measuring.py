@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -45,9 +46,21 @@ def validate(
         typer.Option(
             "--set",
             metavar="MODEL.KEY=VALUE",
-            help="Set a parameter, e.g. kyle.S0=4; repeatable. --parameters lists them.",
+            help="Set a parameter, e.g. kyle.S0=4; repeatable. --parameters lists them. With --learning also settings of "
+            "the training, e.g. ppo.lr=1e-3.",
         ),
     ] = None,
+    learning: Annotated[
+        bool,
+        typer.Option(
+            "--learning",
+            help="Train PPO on the markets with known answers, and compare what it finds: some minutes each.",
+        ),
+    ] = False,
+    seeds: Annotated[int, typer.Option(min=1, help="With --learning: trainings of each market.")] = 3,
+    workers: Annotated[
+        int, typer.Option(min=0, help="With --learning: trainings side by side, one core each; 0: all cores.")
+    ] = 0,
     quick: Annotated[
         bool,
         typer.Option("--quick", help="A sixth of the work, a minute in place of 3; wider tolerances."),
@@ -66,21 +79,55 @@ def validate(
 
         say(describe(models))
         return
+    if learning:
+        if quick:
+            raise typer.BadParameter(
+                "does not go with --learning; --seeds 1 and fewer markets take less time",
+                param_hint="--quick",
+            )
+        _learn(models, overrides or (), seeds, seed, workers or None, directory)
+        return
     from ..validate.settings import make_settings
 
     make_settings({}, overrides or (), quick, models)  # a typo is answered before torch and numba are loaded
     from ..validate.run import validate as compare
+
+    _conclude(
+        compare(models, overrides=overrides or (), quick=quick, seed=seed, directory=directory, note=_note),
+        "The engine and theory",
+    )
+
+
+def _note(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _learn(
+    models: list[str] | None,
+    overrides: Iterable[str],
+    seeds: int,
+    seed: int,
+    workers: int | None,
+    directory: Path,
+) -> None:
+    from ..validate.learning import learn, summary
+
+    table = learn(
+        models, overrides=overrides, seeds=seeds, seed=seed, workers=workers, directory=directory, note=_note
+    )
+    show(summary(table.attrs["learned"]), "Learned over best, mean of the seeds with its 95 % interval")
+    _conclude(table, "Each training")
+
+
+def _conclude(table: Any, title: str) -> None:
+    """Print the table and what is out of tolerance; exit code 1 if anything is."""
     from ..validate.table import condense, misses, summary
 
-    def note(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
-
-    table = compare(models, overrides=overrides or (), quick=quick, seed=seed, directory=directory, note=note)
-    show(condense(table), "The engine and theory")
+    show(condense(table), title)
     say(summary(table))
     say(f"written: {table.attrs['directory']} (table.csv has every row)")
     failed = misses(table)
     for line in failed:
-        note(f"out of tolerance: {line}")
+        _note(f"out of tolerance: {line}")
     if failed:
         raise typer.Exit(1)

@@ -28,7 +28,7 @@ class AlmgrenChrissMarket(KnownMarket[AlmgrenChrissParams]):
         super().__init__(params or AlmgrenChrissParams(), num_envs, seed)
 
     def _bounds(self) -> tuple[list[float], list[float]]:
-        return [0.0], [self.params.X]
+        return [0.0], [self.params.max_size or self.params.X]
 
     def _start(self) -> None:
         self.inventory[:] = self.params.X

@@ -20,18 +20,20 @@ RESAMPLE = 10  # purpose of draws
 
 
 class AvellanedaStoikovMarket(QuotingMarket[AvellanedaStoikovParams]):
-    """Maximise E[-exp(-gamma W_T)]; the reward adds up to a positive affine function of that utility.
+    """Maximise E[-exp(-gamma W_T)].
 
-    The reward of a step is the rise of -exp(-gamma (W_t - C t / T)) / gamma, with C the value of the best policy: its
-    sum over an episode, (1 - exp(-gamma (W_T - C))) / gamma, has mean 0 under the best policy.
+    With `reward` utility, that of a step is the rise of -exp(-gamma (W_t - C t / T)) / gamma, with C the value of the best
+    policy: its sum over an episode, (1 - exp(-gamma (W_T - C))) / gamma, has mean 0 under the best policy. It is as steep as
+    the utility: a bad policy's rewards overflow. With `reward` wealth it is the rise of W, of which a learner is to
+    maximise the certainty equivalent (agents.maker.risk_aversion: gamma).
     """
-
-    terms = ("utility",)
 
     def __init__(
         self, params: AvellanedaStoikovParams | None = None, num_envs: int = 64, seed: int = 0
     ) -> None:
-        super().__init__(params or AvellanedaStoikovParams(), num_envs, seed)
+        params = params or AvellanedaStoikovParams()
+        self.terms = ("utility",) if params.reward == "utility" else ("edge", "holding")
+        super().__init__(params, num_envs, seed)
         self.gamma = self.params.gamma
         self._log_v = self._solve()
 
@@ -40,7 +42,9 @@ class AvellanedaStoikovMarket(QuotingMarket[AvellanedaStoikovParams]):
         self._level = np.ones(self.num_envs)  # exp(-gamma (W_t - C t / T))
 
     def _advance(self, action: np.ndarray) -> np.ndarray:
-        self._trade(action)
+        edge, holding, _ = self._trade(action)
+        if self.params.reward == "wealth":
+            return np.stack([edge, holding], axis=1)
         target = self.value() * (self.t + 1) / self.steps
         before, self._level = self._level, np.exp(-self.gamma * (self.equity - target))
         return ((before - self._level) / self.gamma)[:, None]
@@ -50,7 +54,7 @@ class AvellanedaStoikovMarket(QuotingMarket[AvellanedaStoikovParams]):
 
         The mean of exp(-gamma W) has few large parts where gamma times the deviation of W exceeds 2: use `population`.
         """
-        level = 1.0 - self.gamma * results.objective
+        level = np.exp(-self.gamma * (results.profit - self.value()))
         mean, error = float(level.mean()), float(level.std(ddof=1) / np.sqrt(len(level)))
         return self.value() - np.log(mean) / self.gamma, error / mean / self.gamma
 

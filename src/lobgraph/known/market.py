@@ -65,7 +65,7 @@ class KnownMarket(ABC, Generic[P]):
 
     role: ClassVar[str]
     action_names: ClassVar[tuple[str, ...]]
-    terms: ClassVar[tuple[str, ...]]  # of the reward
+    terms: tuple[str, ...]  # of the reward
     node_features: ClassVar[tuple[str, ...]]
     edge_features: ClassVar[tuple[str, ...]] = ("gap",)
     vector_features: ClassVar[tuple[str, ...]] = ("time_left",)  # share of the episode

@@ -64,6 +64,8 @@ class AvellanedaStoikovParams(QuotingParams):
     """Absolute risk aversion, per money."""
     fills: Literal["linear", "exact"] = "linear"  # type: ignore[assignment]
     """One fill a side and step, with probability rate * dt (the paper's) or 1 - exp(-rate * dt)."""
+    reward: Literal["utility", "wealth"] = "utility"
+    """Adds up to a positive affine function of the utility, or to the wealth, for a learner with risk aversion gamma."""
 
     @property
     def risk(self) -> float:
@@ -135,6 +137,8 @@ class AlmgrenChrissParams(KnownParams):
     """Temporary impact, $ per share per (share per day)."""
     risk: NonNegative = 1e-6
     """lambda: risk aversion, per $."""
+    max_size: Annotated[Float, Field(gt=0, le=1e12)] | None = None
+    """Largest trade but the last, shares; none: X."""
 
     @property
     def tau(self) -> float:

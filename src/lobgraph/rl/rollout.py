@@ -8,6 +8,7 @@ Steps of agents that have already ended are marked and count nowhere.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Protocol
@@ -73,8 +74,11 @@ class FinalObs:
 class Rollout:
     """Storage of one rollout and the code that fills it; `collect` then `advantages`, once per update."""
 
-    def __init__(self, env: VectorEnv, policies: PolicySet, ppo: PPOConfig) -> None:
+    def __init__(
+        self, env: VectorEnv, policies: PolicySet, ppo: PPOConfig, risk_aversion: Mapping[str, float]
+    ) -> None:
         self.env, self.policies, self.ppo = env, policies, ppo
+        self.risk_aversion = risk_aversion  # by role, per unit of reward
         self.T, self.E = ppo.rollout_steps, env.num_envs
         samples = self.T * self.E
         _, agents, n, f = env.nodes.shape
@@ -154,11 +158,11 @@ class Rollout:
         ppo = self.ppo
         for role, store in self.roles.items():
             done = store.terminated | store.truncated
-            rewards = store.rewards
+            rewards, aversion = store.rewards, self.risk_aversion[role]
             if ppo.norm_reward:
                 scaler = self.policies.scaler(role)
                 scaler.update_returns(rewards, done, store.active, store.running, ppo.gamma)
-                rewards = rewards * scaler.scale
+                rewards, aversion = rewards * scaler.scale, aversion / float(scaler.scale)
             values = self._by_step(store.values)
             advantages, returns = compute_gae(
                 rewards,
@@ -168,6 +172,7 @@ class Rollout:
                 store.truncated,
                 ppo.gamma,
                 ppo.gae_lambda,
+                aversion,
             )
             self._by_step(store.advantages).copy_(advantages)
             self._by_step(store.returns).copy_(returns)

@@ -41,7 +41,8 @@ class Trainer:
         self.policies: PolicySet = make_policies(env, cfg)
         self.sampling = torch.Generator().manual_seed(2 * cfg.run.seed)  # actions
         self.shuffling = torch.Generator().manual_seed(2 * cfg.run.seed + 1)  # minibatches
-        self.rollout = Rollout(env, self.policies, cfg.ppo)
+        aversion = {role: getattr(cfg.agents, role).risk_aversion for role in env.specs}
+        self.rollout = Rollout(env, self.policies, cfg.ppo, aversion)
         self.ppo = PPO(self.policies, cfg.ppo, self.shuffling)
         self.samples = cfg.ppo.rollout_steps * env.num_envs  # env steps per update
         self.updates = math.ceil(cfg.ppo.total_steps / self.samples)

@@ -83,7 +83,7 @@ def validate(
         path is not None
     ):  # before the work: a place that cannot be written to is known now, and a stopped run says its aim
         tree = resolved.model_dump(mode="json", include=set(chosen))
-        _write_params(path, {"models": chosen, "quick": quick, "seed": seed, "settings": tree})
+        write_params(path, {"models": chosen, "quick": quick, "seed": seed, "settings": tree})
     outcomes = {}
     for name in chosen:
         start = time.perf_counter()
@@ -100,7 +100,7 @@ def validate(
     return table
 
 
-def _write_params(path: Path, params: dict[str, Any]) -> None:
+def write_params(path: Path, params: dict[str, Any]) -> None:
     text = yaml.safe_dump(params, sort_keys=False, default_flow_style=None)
     write_atomic(path / "params.yaml", text.encode())
     about = machine_info(load_config(None, [f"run.seed={params['seed']}"]))
