@@ -70,10 +70,12 @@ class Progress:
             return
         rewards = "  ".join(f"{role} {value:.1f}" for role, value in self.latest.items())
         text = f"{metrics['time/sps']:,.0f} steps/s  {rewards}"
+        update = int(metrics["update"])
         if self.evaluated:
             text += f"  evaluated: {self.evaluated}"
-        update = int(metrics["update"])
         if self.live:
+            if self.evaluated:  # a terminal's line is short
+                text = f"evaluated: {self.evaluated}"
             self.bar.update(self.task, completed=update, text=text)
         elif update == self.updates or update % max(1, self.updates // LINES) == 0 or update == 1:
             elapsed = time.perf_counter() - self.start
