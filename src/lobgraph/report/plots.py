@@ -68,7 +68,7 @@ def _evaluations(ax: Axes, histories: Sequence[pd.DataFrame], role: str) -> None
         steps, mean, error = (
             done[c].to_numpy(dtype=float) for c in ("env_steps", f"eval/{role}/reward", f"eval/{role}/error")
         )
-        best = done["update"] == done["eval/best"].iloc[-1]
+        best = done["update"].to_numpy() == float(done["eval/best"].iloc[-1])
         ax.plot(
             steps[best], mean[best], ls="", marker="*", ms=11, mew=0.6, mec="white", color=MID, zorder=5,
             label="the policy that was kept",
