@@ -101,7 +101,7 @@ def settings(history: pd.DataFrame, title: str = "") -> Figure | None:
     }
     shown = {}
     for name, lines in panels.items():
-        kept = {label: c for label, c in lines.items() if c in history and history[c].abs().sum() > 0}
+        kept = {label: c for label, c in lines.items() if c in history and np.asarray(history[c]).any()}
         if kept:
             shown[name] = kept
     if not shown:
