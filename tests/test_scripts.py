@@ -75,6 +75,22 @@ def test_single_agent_maker(script, tmp_path):
     assert "quotes.png" in out
 
 
+def test_a_run_out_of_patience_is_complete(script, tmp_path):
+    overrides = (
+        "run.evaluate_every=1",
+        "run.evaluate_episodes=4",
+        "run.patience=3",
+        "ppo.lr=1e-9",
+        "ppo.norm_obs=false",
+    )
+    out = script("run_single_agent_maker.py", *SMALL, *(x for o in overrides for x in ("--set", o)))
+    assert "no more improvement (run.patience): stopped after update 4 of 6" in out
+    home = tmp_path / "artifacts" / "single_maker"
+    run = complete_run(home, ["maker"], ["quotes", "settings"])
+    assert (run / "checkpoints" / "best.safetensors").is_file()
+    assert "eval/maker/reward" in pd.read_parquet(run / "metrics.parquet")
+
+
 def test_multi_agent_basic(script, tmp_path):
     script("run_multi_agent_basic.py", *SMALL, "--out", tmp_path / "here")
     complete_run(tmp_path / "here", ["maker", "taker"], ["quotes", "execution"])
