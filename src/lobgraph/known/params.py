@@ -43,6 +43,8 @@ class QuotingParams(KnownParams):
     """Lots at which the side that would add to them is not quoted."""
     max_offset: Positive | None = None
     """Largest offset from the mid on either side of it, money; none: 8 / k, wider where risk asks for it."""
+    start_inventory: Annotated[Int, Field(ge=0, le=200)] = 0
+    """An episode starts with any inventory from minus this to this, all alike: exploring starts for a learner."""
     fills: Literal["poisson", "exact", "linear"] = "poisson"
     """Fills of a side in a step: as many as the rate brings, or one with probability 1 - exp(-rate * dt), or rate * dt."""
 

@@ -18,7 +18,7 @@ from scipy.special import gammaln
 from .market import KnownMarket, Policy
 from .params import QuotingParams
 
-BUYS, SELLS, MOVE = 1, 2, 3  # purposes of draws
+BUYS, SELLS, MOVE, START = 1, 2, 3, 4  # purposes of draws
 Q = TypeVar("Q", bound=QuotingParams)
 
 
@@ -47,6 +47,8 @@ class QuotingMarket(KnownMarket[Q]):
 
     def _start(self) -> None:
         self.move = np.zeros(self.num_envs)  # (E,) mid less S0
+        if widest := min(self.params.start_inventory, self.params.max_inventory):
+            self.inventory[:, 0] = np.floor((2 * widest + 1) * self.uniform(START)) - widest
 
     def _look(self) -> None:
         self.nodes[:, 0, 0, 0].numpy()[:] = self.inventory[:, 0]

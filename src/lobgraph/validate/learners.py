@@ -26,6 +26,7 @@ from ..rl.train import Trainer
 
 POINTS = 12  # of a learning curve
 UNSEEN = 1 << 40  # added to the seed of the episodes on which a policy is judged
+EXPLORED = 10  # lots of inventory with which a maker's episodes start in training, at most
 FEWEST_STEPS = 1000  # of an episode on which a policy in Avellaneda and Stoikov's market is judged
 
 
@@ -79,17 +80,17 @@ def training_params(name: str, params: Any) -> Any:
     """The market's parameters as the learner gets them: ranges of actions that its first steps can explore.
 
     A maker's offsets reach 3 / k, where one order in twenty of those at the mid would fill it, and what two lots of
-    inventory shift them by; a block is sold in trades of at most twice the best first one.
+    inventory shift them by; it starts with any inventory, for those that are rare later on weigh most in exponential
+    utility. A block is sold in trades of at most twice the best first one.
     """
     if name == "avellaneda_stoikov":
-        params = params.model_copy(update={"reward": "wealth"})
         steep = (1.0 + params.gamma / params.k) ** (1.0 + params.k / params.gamma)
-        shift = params.sigma * np.sqrt(0.5 * params.gamma / (params.k * params.A) * steep)
-    elif name == "cj_making":
-        shift = 2.0 * np.sqrt(params.phi * np.e / (params.k * params.A))
-    if name in ("avellaneda_stoikov", "cj_making") and params.max_offset is None:
-        widest = min(3.0 / params.k + 2.0 * float(shift), params.offset_bound)
-        return params.model_copy(update={"max_offset": widest})
+        shift = params.sigma * float(np.sqrt(0.5 * params.gamma / (params.k * params.A) * steep))
+        return params.model_copy(update={"reward": "wealth", **_exploring(params, shift)})
+    if name == "cj_making":
+        return params.model_copy(
+            update=_exploring(params, 2.0 * float(np.sqrt(params.phi * np.e / (params.k * params.A))))
+        )
     if name == "almgren_chriss" and params.max_size is None:
         first = -np.diff(AlmgrenChrissMarket(params).holdings())[0]
         largest = min(params.X, max(2.0 * first, 4.0 * params.X / params.steps))
@@ -97,12 +98,21 @@ def training_params(name: str, params: Any) -> Any:
     return params
 
 
+def _exploring(params: Any, shift: float) -> dict[str, Any]:
+    """`shift`: what a lot of inventory moves the best offsets by in the long run, money."""
+    widest = params.max_offset or min(3.0 / params.k + 2.0 * shift, params.offset_bound)
+    return {"max_offset": widest, "start_inventory": min(EXPLORED, params.max_inventory)}
+
+
 def judging_market(market: KnownMarket) -> KnownMarket:
-    """Avellaneda and Stoikov's closed form is that of steps of no length: the policy is judged with shorter ones."""
-    if not isinstance(market, AvellanedaStoikovMarket):
+    """The market itself: from no inventory, and Avellaneda and Stoikov's, whose closed form is that of steps of no length,
+    with short ones."""
+    if not isinstance(market, QuotingMarket):
         return market
-    steps = max(market.steps, FEWEST_STEPS)
-    return AvellanedaStoikovMarket(market.params.model_copy(update={"steps": steps}), 1, market.seed)
+    steps = max(market.steps, FEWEST_STEPS) if isinstance(market, AvellanedaStoikovMarket) else market.steps
+    return type(market)(
+        market.params.model_copy(update={"steps": steps, "start_inventory": 0}), 1, market.seed
+    )
 
 
 def settings(name: str, market: KnownMarket, seed: int, overrides: tuple[str, ...] = ()) -> Config:
@@ -224,7 +234,7 @@ def _offsets(market: QuotingMarket, policies: PolicySet) -> np.ndarray:
 def _holdings(market: KnownMarket, policies: PolicySet, envs: int = 1000) -> np.ndarray:
     """By a batch of episodes of its own."""
     batch, act = market.copy(envs, UNSEEN), actor(policies)
-    obs, held = batch.reset(), []
+    obs, held, info = batch.reset(), [], {}
     for _ in range(market.steps):
         held.append(batch.inventory[:, 0].mean())
         obs, _, _, _, info = batch.step(act(obs))

@@ -26,7 +26,7 @@ from ..rl.checkpoint import write_atomic
 from ..rl.run import numbered_directory
 from . import figures, learning_figures
 from .known_making import GLFT
-from .learners import LEARNERS, Learned, settings, share_of, train_one, training_params
+from .learners import LEARNERS, Learned, share_of, train_one, training_params
 from .run import write_params
 from .settings import Settings, make_settings
 from .table import Row, make_table
