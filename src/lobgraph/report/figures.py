@@ -36,8 +36,17 @@ def make_figures(run: str | Path, seed: int | None = None) -> list[Path]:
         made += _save_all(
             run, {"terms": plots.reward_terms(pd.read_parquet(run / "metrics.parquet"), held=held)}
         )
-    traces = trace_run(run, seed)
-    return made + _save_all(run, episode_figures(traces))
+    made += _save_all(run, episode_figures(trace_run(run, seed)))
+
+    from lobgraph.config import load_config
+
+    cfg = load_config(run / "config.yaml")
+    if cfg.market.num_books > 1 and cfg.graph.encoder != "mlp":
+        from .importance import draw_importance
+
+        roles = draw_importance(run, cfg.run.seed + EVALUATION_SEED if seed is None else seed)
+        made += [run / "figures" / f"importance_{role}.png" for role in roles]
+    return made
 
 
 def rewards_figure(run: Path) -> Path:
