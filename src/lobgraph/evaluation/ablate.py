@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -117,7 +118,7 @@ def played(
     """The MEASURES of the learning roles: a row per variant, seed, role and episode, agents of an episode averaged."""
     names = {f"{label} s{number}": (label, number) for label, number in worlds}
     by_name = {name: worlds[key] for name, key in names.items()}
-    table = play_worlds({MIXED: cfg}, by_name, episodes, seed, {"measures": measure}, note)["measures"]
+    table: Any = play_worlds({MIXED: cfg}, by_name, episodes, seed, {"measures": measure}, note)["measures"]
     table = table[table["role"].isin(cfg.learners)]
     table = table.assign(
         variant=table["actor"].map({name: key[0] for name, key in names.items()}),
@@ -129,7 +130,7 @@ def played(
 
 def by_seed(outcomes: pd.DataFrame, role: str, variant: str, name: str) -> np.ndarray:
     """(S, E) values of one measure, seeds and episodes in increasing order."""
-    own = outcomes[(outcomes["role"] == role) & (outcomes["variant"] == variant)]
+    own: Any = outcomes[(outcomes["role"] == role) & (outcomes["variant"] == variant)]
     return own.pivot(index="seed", columns="episode", values=name).to_numpy(np.float64)
 
 

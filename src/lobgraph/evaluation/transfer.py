@@ -175,9 +175,11 @@ def share_table(outcomes: pd.DataFrame, train_on: int) -> pd.DataFrame:
     At the size trained on there is one policy, and its share is 1 by definition.
     """
     rows = []
-    for (role, n), own in outcomes.groupby(["role", "books"], sort=False):
-        zero = by_seed(own, str(role), ZERO, "return")
-        here = zero if n == train_on else by_seed(own, str(role), HERE, "return")
+    key: Any
+    for key, own in outcomes.groupby(["role", "books"], sort=False):
+        role, n = key
+        zero = by_seed(own, role, ZERO, "return")
+        here = zero if n == train_on else by_seed(own, role, HERE, "return")
         row = {"role": role, "books": n}
         for label, found in (
             ("zero", crossed(zero)),

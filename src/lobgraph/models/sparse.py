@@ -53,7 +53,8 @@ def gat_conv(layer: GATLayer) -> GATv2Conv:
         add_self_loops=False,
         negative_slope=SLOPE,
     )
-    conv.lin_l, conv.lin_r, conv.lin_edge, conv.att = layer.lin_l, layer.lin_r, layer.lin_edge, layer.att
+    for name in ("lin_l", "lin_r", "lin_edge", "att"):
+        setattr(conv, name, getattr(layer, name))  # the layer's own parameters, not copies
     return conv
 
 

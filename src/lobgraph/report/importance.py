@@ -71,7 +71,7 @@ def _graph(ax: Axes, found: Importance) -> None:
             Circle((float(place[i, 0]), float(place[i, 1])), radius, fc="white", ec=OWN, lw=1.4, zorder=2)
         )
         text = f"{name}\nown {found.influence[i, i]:.1f} %" if n <= NUMBERS else name
-        ax.text(*place[i], text, ha="center", va="center", fontsize=7.5 if n <= NUMBERS else 6, zorder=3)
+        ax.text(float(place[i, 0]), float(place[i, 1]), text, ha="center", va="center", fontsize=7.5 if n <= NUMBERS else 6, zorder=3)
     ax.set(
         xlim=(-1.45, 1.45), ylim=(-1.45, 1.45), aspect="equal", title="A book's influence on another's action"
     )

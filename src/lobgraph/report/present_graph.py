@@ -28,7 +28,7 @@ def present_ablation(found: Ablation, directory: Path) -> None:
     parameters = [found.parameters[v] for v in found.levels["variant"]]
     levels = found.levels.assign(parameters=parameters)
     title = f"{found.cfg.name}: {len(found.seeds)} trainings each, {found.episodes:,} unseen episodes, seed {found.seed}"
-    show(levels[["role", "measure", "variant", "parameters", "mean", "low", "high", "seeds"]], title)
+    show(levels.reindex(columns=["role", "measure", "variant", "parameters", "mean", "low", "high", "seeds"]), title)
     columns = [
         "role",
         "measure",
@@ -42,7 +42,7 @@ def present_ablation(found: Ablation, directory: Path) -> None:
         "seeds",
     ]
     show(
-        found.differences[columns],
+        found.differences.reindex(columns=columns),
         "Difference from the baseline, same seed and same episode; seeds: each one's",
     )
     say(
