@@ -295,7 +295,9 @@ def test_ablate(lobgraph, pair_of_books, tmp_path):
     assert len(pd.read_csv(home / "outcomes.csv")) == 2 * 2 * 4
     for name in ("ablation_maker.png", "learning.png"):
         assert (home / name).stat().st_size > 10_000
-    assert "no encoder 'gcn'" in lobgraph("ablate", pair_of_books, "--variants", "gcn,mlp", *few[2:], code=2).err
+    assert (
+        "no encoder 'gcn'" in lobgraph("ablate", pair_of_books, "--variants", "gcn,mlp", *few[2:], code=2).err
+    )
 
 
 def test_transfer(lobgraph, pair_of_books, tmp_path):

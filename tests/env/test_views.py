@@ -90,7 +90,9 @@ def test_observation_by_hand():
             for n, x in zip(env.specs["taker"].vector_features, obs["taker"].vector[e, 0], strict=True)
         }
         assert [shown["regime_normal"], shown["regime_stress"]] == [1 - snap["regime"], snap["regime"]]
-        net = 0.5 * env.state.equity[e, 2, ms.NOW] - env.state.money[e, 2, ms.NOW]  # the taker is agent 2, of 3 books
+        net = (
+            0.5 * env.state.equity[e, 2, ms.NOW] - env.state.money[e, 2, ms.NOW]
+        )  # the taker is agent 2, of 3 books
         assert net
         assert shown["equity"] == pytest.approx(np.sign(net) * np.log1p(abs(net) / 3), abs=1e-5)
 

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Circle, FancyArrowPatch
+from matplotlib.patches import ArrowStyle, Circle, FancyArrowPatch
 from matplotlib.ticker import MaxNLocator
 
 from ..config import read_yaml
@@ -57,21 +57,31 @@ def _graph(ax: Axes, found: Importance) -> None:
     radius = min(0.26, 0.75 * np.pi / max(n, 3) / 1.3)
     across = found.influence - np.diag(np.diag(found.influence))
     largest = float(across.max(initial=0.0))
-    order = sorted(((across[i, j], i, j) for i in range(n) for j in range(n) if i != j), reverse=True)
+    order = sorted(((float(across[i, j]), i, j) for i, j in np.argwhere(across > 0)), reverse=True)
     points = radius * 72 * 4.6 / 3.3  # of the circle's radius on paper, so that arrows end at it
-    for value, i, j in order[:ARROWS] if largest > 0 else ():
+    for value, i, j in order[:ARROWS]:
         share = value / largest
+        wide = WIDEST * share
         arrow = FancyArrowPatch(
-            place[j], place[i], connectionstyle="arc3,rad=0.16", arrowstyle="-|>", mutation_scale=6 + 9 * share,
-            lw=WIDEST * share, color=OTHERS, alpha=0.25 + 0.6 * share, shrinkA=points, shrinkB=points, zorder=1,
+            place[j], place[i], connectionstyle="arc3,rad=0.16", color=OTHERS, alpha=0.25 + 0.6 * share, lw=0.0,
+            arrowstyle=ArrowStyle("Simple", tail_width=wide, head_width=4 + 1.6 * wide, head_length=5 + wide),
+            mutation_scale=1.0, shrinkA=points, shrinkB=points, zorder=1,
         )  # fmt: skip
         ax.add_patch(arrow)
     for i, name in enumerate(found.books):
         ax.add_patch(
             Circle((float(place[i, 0]), float(place[i, 1])), radius, fc="white", ec=OWN, lw=1.4, zorder=2)
         )
-        text = f"{name}\nown {found.influence[i, i]:.1f} %" if n <= NUMBERS else name
-        ax.text(float(place[i, 0]), float(place[i, 1]), text, ha="center", va="center", fontsize=7.5 if n <= NUMBERS else 6, zorder=3)
+        text = f"{name}\n{found.influence[i, i]:.1f} %" if n <= NUMBERS else name
+        ax.text(
+            float(place[i, 0]),
+            float(place[i, 1]),
+            text,
+            ha="center",
+            va="center",
+            fontsize=7.5 if n <= NUMBERS else 6,
+            zorder=3,
+        )
     ax.set(
         xlim=(-1.45, 1.45), ylim=(-1.45, 1.45), aspect="equal", title="A book's influence on another's action"
     )
@@ -82,6 +92,8 @@ def _graph(ax: Axes, found: Importance) -> None:
             for s in (1.0, 0.5, 0.2)
         ]
         what = "mean change of the action when the source is seen at its mean, % of the action's range"
+        if n <= NUMBERS:
+            what += "; in a circle: of the book's own features"
         if n * (n - 1) > ARROWS:
             what += f"; the {ARROWS} largest"
         ax.legend(handles=marks, loc="upper center", bbox_to_anchor=(0.5, 0.02), ncols=3, handlelength=2.6)
@@ -110,7 +122,7 @@ def _bars(ax: Axes, found: Importance) -> None:
     ax.grid(visible=False, axis="y")
     ax.xaxis.set_major_locator(MaxNLocator(6))
     ax.set(title="Features", xlabel="mean change of the action, % of its range")
-    ax.legend(loc="lower right")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.4, -0.13), ncols=2)
 
 
 def _attention(ax: Axes, books: list[str], alpha: np.ndarray) -> None:

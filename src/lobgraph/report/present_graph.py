@@ -28,7 +28,10 @@ def present_ablation(found: Ablation, directory: Path) -> None:
     parameters = [found.parameters[v] for v in found.levels["variant"]]
     levels = found.levels.assign(parameters=parameters)
     title = f"{found.cfg.name}: {len(found.seeds)} trainings each, {found.episodes:,} unseen episodes, seed {found.seed}"
-    show(levels.reindex(columns=["role", "measure", "variant", "parameters", "mean", "low", "high", "seeds"]), title)
+    show(
+        levels.reindex(columns=["role", "measure", "variant", "parameters", "mean", "low", "high", "seeds"]),
+        title,
+    )
     columns = [
         "role",
         "measure",
