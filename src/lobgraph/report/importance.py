@@ -53,7 +53,7 @@ def _graph(ax: Axes, found: Importance) -> None:
     """Books on a circle; arrows from the book that is looked at to the one whose action it moves."""
     n = len(found.books)
     angle = np.pi / 2 - 2 * np.pi * np.arange(n) / n
-    place = np.column_stack([np.cos(angle), np.sin(angle)]) if n > 1 else np.zeros((1, 2))
+    place = [(float(np.cos(a)), float(np.sin(a))) for a in angle] if n > 1 else [(0.0, 0.0)]
     radius = min(0.26, 0.75 * np.pi / max(n, 3) / 1.3)
     across = found.influence - np.diag(np.diag(found.influence))
     largest = float(across.max(initial=0.0))
@@ -69,19 +69,9 @@ def _graph(ax: Axes, found: Importance) -> None:
         )  # fmt: skip
         ax.add_patch(arrow)
     for i, name in enumerate(found.books):
-        ax.add_patch(
-            Circle((float(place[i, 0]), float(place[i, 1])), radius, fc="white", ec=OWN, lw=1.4, zorder=2)
-        )
+        ax.add_patch(Circle(place[i], radius, fc="white", ec=OWN, lw=1.4, zorder=2))
         text = f"{name}\n{found.influence[i, i]:.1f} %" if n <= NUMBERS else name
-        ax.text(
-            float(place[i, 0]),
-            float(place[i, 1]),
-            text,
-            ha="center",
-            va="center",
-            fontsize=7.5 if n <= NUMBERS else 6,
-            zorder=3,
-        )
+        ax.text(*place[i], text, ha="center", va="center", fontsize=7.5 if n <= NUMBERS else 6, zorder=3)
     ax.set(
         xlim=(-1.45, 1.45), ylim=(-1.45, 1.45), aspect="equal", title="A book's influence on another's action"
     )
