@@ -25,6 +25,7 @@ WHAT = {
     "mlp": "mlp: no exchange",
 }
 GREY = "#777777"
+MOST = 2.0  # largest share drawn to scale
 
 
 def ablation_figure(found: Ablation, role: str) -> Figure:
@@ -94,20 +95,15 @@ def transfer_figure(found: Transfer, role: str) -> Figure:
             ("zero", f"trained on {found.train_on} books, as it is", CYCLE[0], 1 / 1.03),
         ):
             _line(left, books * shift, table, name, colour, label)
-        away = table[table["books"] != found.train_on]
-        _line(right, away["books"].to_numpy(), away, "share", CYCLE[0], "share kept, 95 % interval")
-        right.plot([found.train_on], [1.0], color="black", marker="D", ms=5, ls="", label="trained on")
-        right.axhline(0.9, color=GREY, lw=0.9, ls="--", label="nine tenths")
-        left.set(title="Reward per book", ylabel="return per book and episode (tick-lots)")
-        right.set(title="Zero-shot, share of trained at that size", ylabel="share of the reward per book")
-        right.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        _shares(right, table, found.train_on)
+        left.set(title="Reward per book", ylabel="return per book (tick-lots)")
         for ax in (left, right):
             ax.set_xscale("log", base=2)
             ax.xaxis.set_major_locator(FixedLocator(books.tolist()))
             ax.xaxis.set_minor_locator(NullLocator())
             ax.set_xticklabels([str(n) for n in books])
             ax.set_xlabel("books in the market")
-            ax.margins(y=0.15)
+            ax.set_xlim(books[0] / 1.25, books[-1] * 1.25)
             ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3 if ax is right else 1)
         trainings = f"{len(found.seeds)} training{'s' if len(found.seeds) > 1 else ''}"
         fig.suptitle(
@@ -117,6 +113,28 @@ def transfer_figure(found: Transfer, role: str) -> Figure:
     return fig
 
 
-def _line(ax: Axes, x: np.ndarray, table: pd.DataFrame, name: str, colour: str, label: str) -> None:
+def _line(
+    ax: Axes, x: np.ndarray, table: pd.DataFrame, name: str, colour: str, label: str, ls: str = "-"
+) -> None:
     mean, low, high = (table[c].to_numpy(np.float64) for c in (name, f"{name}_low", f"{name}_high"))
-    ax.errorbar(x, mean, (mean - low, high - mean), color=colour, marker="o", ms=4, capsize=3, label=label)
+    ax.errorbar(
+        x, mean, (mean - low, high - mean), color=colour, marker="o", ms=4, capsize=3, ls=ls, label=label
+    )
+
+
+def _shares(ax: Axes, table: pd.DataFrame, train_on: int) -> None:
+    """Shares with intervals up to MOST; beyond it, or where the other policy loses, in words at the top."""
+    away: Any = table[table["books"] != train_on]
+    inside = away[away["share"] <= MOST]
+    _line(ax, inside["books"].to_numpy(), inside, "share", CYCLE[0], "share kept, 95 % interval", ls="")
+    for row in away[~(away["share"] <= MOST)].itertuples():
+        text = f"{row.share:.0%}" if np.isfinite(row.share) else "other\nloses"
+        ax.text(row.books, 0.97 * MOST, text, ha="center", va="top", color=CYCLE[0], fontsize=8)
+    ax.plot([train_on], [1.0], color="black", marker="D", ms=5, ls="", label="trained on")
+    ax.axhline(0.9, color=GREY, lw=0.9, ls="--", label="nine tenths")
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    ax.set(
+        title="Zero-shot, share of trained at that size",
+        ylabel="share of the reward per book",
+        ylim=(0.0, MOST),
+    )
