@@ -57,6 +57,9 @@ def test_help_names_the_commands():
         "compare",
         "counterfactual",
         "strategies",
+        "ablate",
+        "transfer",
+        "importance",
         "bench",
         "validate",
         "data",
@@ -75,6 +78,9 @@ def test_help_names_the_commands():
         "compare",
         "counterfactual",
         "strategies",
+        "ablate",
+        "transfer",
+        "importance",
         "bench",
         "validate",
         "data info",
@@ -265,3 +271,48 @@ def test_compare_a_run_and_take_its_maker_out(lobgraph, scenario, tmp_path, monk
 def test_strategies_are_listed(lobgraph):
     out = lobgraph("strategies").out
     assert all(name in out for name in ("avellaneda_stoikov", "twap", "zscore", "momentum", "half_spread=2"))
+
+
+@pytest.fixture
+def pair_of_books(tmp_path):
+    path = tmp_path / "two.yaml"
+    path.write_text(
+        "name: two\nmarket: {books: 2}\nenv: {num_envs: 4, episode_steps: 10}\nrun: {tensorboard: false}\n"
+        "ppo: {rollout_steps: 10, minibatches: 2, total_steps: 80}\ngraph: {hidden: 8}\nflow: {warmup: 2.0}\n"
+    )
+    return path
+
+
+def test_ablate(lobgraph, pair_of_books, tmp_path):
+    few = ("--variants", "gat,mlp", "--seeds", 2, "--episodes", 4, "--dir", tmp_path / "out")
+    done = lobgraph("ablate", pair_of_books, *few)
+    assert "training 4 of 4: mlp, seed 1" in done.err
+    assert "Difference from the baseline" in done.out
+    (home,) = (tmp_path / "out").iterdir()
+    table = pd.read_csv(home / "differences.csv")
+    assert set(table["variant"]) == {"gat"}
+    assert set(table["measure"]) == {"return", "pnl"}
+    assert len(pd.read_csv(home / "outcomes.csv")) == 2 * 2 * 4
+    for name in ("ablation_maker.png", "learning.png"):
+        assert (home / name).stat().st_size > 10_000
+    assert (
+        "no encoder 'gcn'" in lobgraph("ablate", pair_of_books, "--variants", "gcn,mlp", *few[2:], code=2).err
+    )
+
+
+def test_transfer(lobgraph, pair_of_books, tmp_path):
+    few = ("--train-on", 2, "--episodes", 4, "--dir", tmp_path / "out")
+    done = lobgraph("transfer", pair_of_books, "--books", "2,3", *few)
+    assert "equal book-steps" in done.out
+    (home,) = (tmp_path / "out").iterdir()
+    assert pd.read_csv(home / "shares.csv")["books"].tolist() == [2, 3]
+    assert (home / "transfer_maker.png").stat().st_size > 10_000
+    assert "--books 'two'" in lobgraph("transfer", pair_of_books, "--books", "two", *few, code=2).err
+
+
+def test_importance(lobgraph, pair_of_books, tmp_path):
+    lobgraph("train", pair_of_books, "--dir", tmp_path, "--set", "graph.encoder=gat")
+    home = tmp_path / "two" / "latest"
+    (home / "figures" / "importance_maker.png").unlink()  # the run drew it
+    assert "inventory" in lobgraph("importance", home).out
+    assert (home / "figures" / "importance_maker.png").stat().st_size > 10_000

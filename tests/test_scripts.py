@@ -162,3 +162,9 @@ def test_errors_are_one_red_line(script, name, args, says):
     assert errors.startswith("error: ")
     assert says in errors
     assert "Traceback" not in errors
+
+
+def test_lead_lag(script, tmp_path):
+    script("run_lead_lag.py", *SMALL)
+    run = complete_run(tmp_path / "artifacts" / "lead_lag", ["maker"], ["quotes", "importance_maker"])
+    assert pd.read_csv(run / "importance_maker.csv")["of_others"].max() > 0

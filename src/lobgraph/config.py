@@ -375,13 +375,23 @@ class EnvConfig(Section):
 
 class GraphConfig(Section):
     edges: Literal["correlation", "underlying", "full"] = "correlation"  # edge weights between books
-    encoder: Literal["sage", "mlp"] = "sage"  # mlp: no exchange between nodes
+    encoder: Literal["sage", "gat", "mean", "mlp"] = (
+        "sage"  # a node hears others by weight, by attention, all alike, or not at all
+    )
     hidden: Annotated[Int, Field(ge=4, le=4096)] = 64  # H
     layers: Annotated[Int, Field(ge=1, le=8)] = 2
+    heads: Annotated[Int, Field(ge=1, le=64)] = 4  # of attention (gat); must divide hidden
     shared: bool = True  # one encoder for all roles, or one each
     memory: Literal["none", "gru"] = (
         "none"  # gru: recurrent, each node remembers its embeddings of the episode
     )
+    hide: list[str] = []  # node and vector features that policies see as their mean, such as gap_venues
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.encoder == "gat" and self.hidden % self.heads:
+            raise ValueError(f"heads: {self.heads} must divide hidden ({self.hidden})")
+        return self
 
 
 class PPOConfig(Section):

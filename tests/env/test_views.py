@@ -8,6 +8,7 @@ import torch
 from scenes import mids, random_actions, scene, still_actions
 
 from lobgraph.env.market_env import MarketEnv
+from lobgraph.market import state as ms
 
 
 def test_graph_is_the_observation_with_weighted_edges():
@@ -89,6 +90,11 @@ def test_observation_by_hand():
             for n, x in zip(env.specs["taker"].vector_features, obs["taker"].vector[e, 0], strict=True)
         }
         assert [shown["regime_normal"], shown["regime_stress"]] == [1 - snap["regime"], snap["regime"]]
+        net = (
+            0.5 * env.state.equity[e, 2, ms.NOW] - env.state.money[e, 2, ms.NOW]
+        )  # the taker is agent 2, of 3 books
+        assert net
+        assert shown["equity"] == pytest.approx(np.sign(net) * np.log1p(abs(net) / 3), abs=1e-5)
 
 
 def test_the_regime_can_be_hidden():

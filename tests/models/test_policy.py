@@ -142,3 +142,20 @@ def test_first_policy_is_near_the_middle_with_the_given_std() -> None:
     for role, actions in policies.act(env.reset(), deterministic=True).items():
         assert float((actions - 0.5 * (LOW + HIGH)).abs().max()) < 0.2 * (HIGH - LOW) / 2, role
     torch.testing.assert_close(policies.log_std["maker"].exp(), torch.tensor([0.4]))
+
+
+def test_hidden_features_are_not_seen() -> None:
+    env = ToyEnv(ROLES, num_envs=4)
+    policies = policies_for(env, "graph.hide=[x0, v1]")
+    obs = env.reset(1)
+    before = policies.act(obs, deterministic=True)
+    env.nodes[..., 0] += 3.0
+    env.vector[..., 1] -= 2.0
+    hidden = policies.act(env._views(env.nodes, env.edges, env.vector), deterministic=True)
+    env.nodes[..., 1] += 3.0
+    seen = policies.act(env._views(env.nodes, env.edges, env.vector), deterministic=True)
+    for role in ROLES:
+        assert torch.equal(before[role], hidden[role])
+        assert not torch.equal(before[role], seen[role])
+    with pytest.raises(PolicyError, match=r"graph.hide: no node or vector feature 'x9'; there are x0"):
+        policies_for(env, "graph.hide=[x9]")

@@ -1,4 +1,4 @@
-"""The command `lobgraph`: train, evaluate, bench, validate, data, plot, config.
+"""The command `lobgraph`: train, evaluate, compare, ablate, bench, validate, data, plot, config and more.
 
 Each command imports what it needs when it runs, so that --help answers at once. Exit codes: 0 done, 2 the user's
 error (one red line on stderr), 130 interrupted, 1 `validate` found something out of tolerance, or anything else, with
@@ -7,7 +7,7 @@ its traceback.
 
 from ..report.console import clear_errors, yield_idle_threads
 
-from . import running, comparing, measuring, recorded  # isort: skip  # noqa: F401 (each adds its commands, in the order of --help)
+from . import running, comparing, graphs, measuring, recorded  # isort: skip  # noqa: F401 (each adds its commands, in the order of --help)
 from .app import app
 
 

@@ -209,7 +209,9 @@ def observe_env(p, state, nodes, edges, vector, env):
     for g in range(p.agent.shape[0]):
         net = 0.5 * state.equity[env, g, NOW] - state.money[env, g, NOW]
         vector[env, g, 0] = 1.0 - clock[STEP] / p.episode_steps
-        vector[env, g, 1] = _signed_log(net)
+        vector[env, g, 1] = _signed_log(
+            net / books
+        )  # a book's share: the scale does not grow with the market
         vector[env, g, 2] = (state.money[env, g, PEAK] - net) / p.agent_float[g, MAX_DRAWDOWN]
         if p.show_regime:
             for r in range(p.chain.shape[1]):

@@ -116,26 +116,48 @@ def play_all(
         rehearse(next(iter(configs.values())), agents, seed)
     if note is not None:
         note(f"{len(worlds)} times {episodes} episodes in each of {', '.join(configs)}")
-    parts: dict[str, list[pd.DataFrame]] = {"measures": [], "market": [], "several": []}
-    series = {}
-    for regime, own in configs.items():
-        for name, agents in worlds.items():
-            done = 0
-            for s in play(own, agents, episodes, seed):
-                if (name, regime) not in series:
-                    series[name, regime] = s.head(_kept(s, len(worlds) * len(configs)))
-                done += len(s.episode)
-                for kind, of in (("measures", measure), ("market", market_quality), ("several", multi_agent)):
-                    parts[kind].append(of(s).assign(actor=name, regime=regime))
-                if note is not None:
-                    note(f"{name}, {regime}: {done} of {episodes} episodes")
-    tables = {kind: pd.concat(found, ignore_index=True) for kind, found in parts.items()}
+    series: dict[tuple[str, str], Series] = {}
+
+    def keep(name: str, regime: str, s: Series) -> None:
+        if (name, regime) not in series:
+            series[name, regime] = s.head(_kept(s, len(worlds) * len(configs)))
+
+    measured = {"measures": measure, "market": market_quality, "several": multi_agent}
+    tables = play_worlds(configs, worlds, episodes, seed, measured, note, keep)
     names = list(worlds)
     every = _long(tables)
     return Comparison(
         cfg, role, names, {name: dict(w) for name, w in worlds.items()}, list(configs), episodes, seed, **tables,
         intervals=interval_table(every), differences=compare_table(every, names[0]), series=series,
     )  # fmt: skip
+
+
+def play_worlds(
+    configs: Mapping[str, Config],
+    worlds: Mapping[str, Mapping[str, Actor]],
+    episodes: int,
+    seed: int,
+    measured: Mapping[str, Callable[[Series], pd.DataFrame]],
+    note: Note | None = None,
+    keep: Callable[[str, str, Series], None] | None = None,
+) -> dict[str, pd.DataFrame]:
+    """Play each world in each configuration (by regime), on the same episodes; a table for each of `measured`.
+
+    Tables have columns `actor` and `regime` besides those of the measures. `keep` is called with every batch played.
+    """
+    parts: dict[str, list[pd.DataFrame]] = {kind: [] for kind in measured}
+    for regime, own in configs.items():
+        for name, agents in worlds.items():
+            done = 0
+            for s in play(own, agents, episodes, seed):
+                if keep is not None:
+                    keep(name, regime, s)
+                done += len(s.episode)
+                for kind, of in measured.items():
+                    parts[kind].append(of(s).assign(actor=name, regime=regime))
+                if note is not None:
+                    note(f"{name}, {regime}: {done} of {episodes} episodes")
+    return {kind: pd.concat(found, ignore_index=True) for kind, found in parts.items()}
 
 
 def _kept(s: Series, count: int) -> int:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ..config import ROLES, Config, GraphConfig, PPOConfig
 from .distributions import LOG_STD_RANGE, Gaussian, to_physical
-from .encoder import MarketGraphEncoder, normalise_rows
+from .encoder import MarketGraphEncoder, message_weights
 from .heads import NodeBody, NodeHead, PairHead, ValueHead
 from .memory import Memory
 from .normalise import Normaliser, RewardScaler
@@ -97,6 +97,12 @@ class PolicySet(nn.Module):
         any_spec = next(iter(self.specs.values()))
         sizes = [len(n) for n in (any_spec.node_features, any_spec.edge_features, any_spec.vector_features)]
         self.node_norm, self.edge_norm, self.vector_norm = (Normaliser(n) for n in sizes)
+        self.hidden = [
+            _columns(graph.hide, names) for names in (any_spec.node_features, any_spec.vector_features)
+        ]
+        if unknown := sorted(set(graph.hide) - {*any_spec.node_features, *any_spec.vector_features}):
+            known = ", ".join((*any_spec.node_features, *any_spec.vector_features))
+            raise PolicyError(f"graph.hide: no node or vector feature {unknown[0]!r}; there are {known}")
         self.reward_scale = nn.ModuleDict({role: RewardScaler() for role in self.specs})
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -106,7 +112,7 @@ class PolicySet(nn.Module):
         for role, spec in self.specs.items():
             self.agents[role] = slice(start, start + spec.count)
             start += spec.count
-        self.weights = torch.zeros(0, 0)  # (N, N) adjacency with normalised rows, set by attach
+        self.weights = torch.zeros(0, 0)  # (N, N) adjacency as the encoder takes it, set by attach
         self.pairs = torch.zeros(0, 2, dtype=torch.int64)  # (P, 2)
         self.state: Tensor | None = (
             None  # (G, N, E, W) what `act` remembers of its environments; None: nothing yet
@@ -143,7 +149,8 @@ class PolicySet(nn.Module):
             self.memories.update({key: Memory(h) for key in self.encoders})
 
     def _encoder(self, features: int) -> MarketGraphEncoder:
-        return MarketGraphEncoder(features, self.graph.hidden, self.graph.layers, self.graph.encoder)
+        g = self.graph
+        return MarketGraphEncoder(features, g.hidden, g.layers, g.encoder, g.heads)
 
     @property
     def one_encoder(self) -> bool:
@@ -177,7 +184,8 @@ class PolicySet(nn.Module):
             count = int(specs[role].count)
             self.agents[role] = slice(start, start + count)
             start += count
-        self.weights, self.pairs = normalise_rows(env.adjacency.float()), env.pairs
+        self.weights = message_weights(self.graph.encoder, env.adjacency.float())
+        self.pairs = env.pairs
         self.forget()
         return self
 
@@ -264,11 +272,14 @@ class PolicySet(nn.Module):
         return one_hot.unsqueeze(1).expand(-1, vector.shape[1], -1)
 
     def normalise_(self, nodes: Tensor, edges: Tensor, vector: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Apply the committed statistics over the last axis of each, in place; nothing without `ppo.norm_obs`."""
+        """Apply the committed statistics over the last axis of each, in place (not without `ppo.norm_obs`); hide features."""
         if self.ppo.norm_obs:
             self.node_norm.apply_(nodes)
             self.edge_norm.apply_(edges)
             self.vector_norm.apply_(vector)
+        for part, columns in zip((nodes, vector), self.hidden, strict=True):
+            if len(columns):
+                part.index_fill_(-1, columns, 0.0)
         return nodes, edges, vector
 
     def commit(self) -> None:
@@ -367,6 +378,11 @@ class PolicySet(nn.Module):
         part.weights, part.pairs = self.weights, self.pairs
         part.agents[role] = slice(0, self.agents[role].stop - self.agents[role].start)
         return part
+
+
+def _columns(hide: Sequence[str], names: Sequence[str]) -> Tensor:
+    """Where the features to hide stand among `names`, int64."""
+    return torch.tensor([i for i, name in enumerate(names) if name in hide], dtype=torch.int64)
 
 
 def _cat(parts: list[Tensor]) -> Tensor:

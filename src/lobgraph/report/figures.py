@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lobgraph.config import read_yaml
+from lobgraph.config import load_config, read_yaml
 
 from . import episode, plots
 from .metrics import held_by, read_rewards, roles_of
@@ -36,8 +36,15 @@ def make_figures(run: str | Path, seed: int | None = None) -> list[Path]:
         history = pd.read_parquet(run / "metrics.parquet")
         terms = plots.reward_terms(history, held=held)
         made += _save_all(run, {"terms": terms, "settings": plots.settings(history)})
-    traces = trace_run(run, seed)
-    return made + _save_all(run, episode_figures(traces))
+    made += _save_all(run, episode_figures(trace_run(run, seed)))
+
+    cfg = load_config(run / "config.yaml")
+    if cfg.market.num_books > 1 and cfg.graph.encoder != "mlp":
+        from .importance import draw_importance
+
+        roles = draw_importance(run, cfg.run.seed + EVALUATION_SEED if seed is None else seed)
+        made += [run / "figures" / f"importance_{role}.png" for role in roles]
+    return made
 
 
 def rewards_figure(run: Path) -> Path:
