@@ -44,7 +44,8 @@ TERMS = {
     "arbitrageur": ("mtm", "fees", "inventory", "unhedged"),
 }
 MTM, FEES, PENALTY, OWN = 0, 1, 2, 3
-AGAINST = {"mtm": "mtm", "arrival": "shortfall", "twap": "slippage"}  # first term of a taker with a target, by benchmark
+# Name of the first term of a taker with a target, by benchmark.
+AGAINST = {"mtm": "mtm", "arrival": "shortfall", "twap": "slippage"}
 
 
 def reward_terms(role: str, section: Section) -> tuple[str, ...]:
