@@ -40,6 +40,9 @@ NonNegative = Annotated[Float, Field(ge=0, le=1e6)]
 Fraction = Annotated[Float, Field(ge=0, le=1)]
 Count = Annotated[Int, Field(ge=1)]
 PerBook = list[Float] | Float  # one value for all books, or one per book
+Schedule = Literal[
+    "constant", "linear", "cosine"
+]  # of training, from the value given to the share left at the end
 # Who acts in a role: `learn`; `nothing`; the text of a strategy, such as twap, fixed_spread:half_spread=3 or
 # my_maker.py:Quoter:width=3; or the path of an earlier run or policy file, whose policy acts by its mean and stays as it
 # is. Relative paths count from the current directory.
@@ -261,6 +264,14 @@ class RegimesConfig(Section):
         return list(self.kinds)
 
 
+class StageConfig(Section):
+    """One stage of a curriculum over regimes: what differs from `regimes` while it lasts. Training only."""
+
+    until: Annotated[Float, Field(gt=0, le=1)]  # share of the training at which it ends
+    initial: dict[str, NonNegative] | None = None  # probabilities at reset; None: regimes.initial
+    switch: NonNegative = 1.0  # multiplier of regimes.switch_rates; 0: no episode changes its regime
+
+
 class FundamentalsConfig(Section):
     volatility: PerBook = 0.4  # ticks per sqrt(second), one for all underlyings or one each
     correlation: list[list[Float]] | Float = 0.5  # matrix over underlyings, or one value for all pairs
@@ -370,6 +381,9 @@ class GraphConfig(Section):
     hidden: Annotated[Int, Field(ge=4, le=4096)] = 64  # H
     layers: Annotated[Int, Field(ge=1, le=8)] = 2
     shared: bool = True  # one encoder for all roles, or one each
+    memory: Literal["none", "gru"] = (
+        "none"  # gru: recurrent, each node remembers its embeddings of the episode
+    )
 
 
 class PPOConfig(Section):
@@ -378,16 +392,22 @@ class PPOConfig(Section):
     epochs: Annotated[Int, Field(ge=1, le=100)] = 4
     minibatches: Annotated[Int, Field(ge=1, le=4096)] = 8
     lr: Positive = 1.5e-3
-    lr_schedule: Literal["constant", "linear"] = "linear"
+    lr_schedule: Schedule = "linear"
+    lr_warmup: Fraction = 0.0  # share of the training over which lr first rises from zero
+    lr_end: Fraction = 0.0  # share of lr left at the end (of a linear or cosine schedule)
     gamma: Annotated[Float, Field(gt=0, le=1)] = 0.99
     gae_lambda: Fraction = 0.95
     clip: Annotated[Float, Field(gt=0, lt=1)] = 0.2
     ent_coef: NonNegative = 0.0
-    ent_decay: Fraction = 0.1  # share of ent_coef left at the end, falling linearly
+    ent_schedule: Schedule = "linear"
+    ent_decay: Fraction = 0.1  # share of ent_coef left at the end (of a linear or cosine schedule)
     vf_coef: NonNegative = 0.5
     max_grad_norm: Positive = 0.5
     target_kl: Positive | None = 0.03  # stop an update's epochs beyond 1.5 times it
     initial_std: Positive = 0.35  # of the Gaussian policies, in units of half the action range
+    std_end: Positive | None = (
+        None  # bound on it, falling geometrically from initial_std to this; None: no bound
+    )
     norm_adv: bool = True
     norm_obs: bool = True
     norm_reward: bool = True
@@ -395,11 +415,25 @@ class PPOConfig(Section):
         "role"  # one policy per role, one per agent, or one trunk for all roles
     )
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.std_end is not None and self.std_end > self.initial_std:
+            raise ValueError(
+                f"std_end: must be at most initial_std ({self.initial_std:g}), got {self.std_end:g}"
+            )
+        return self
+
 
 class RunConfig(Section):
     seed: Annotated[Int, Field(ge=0, lt=1 << 62)] = 0
     dir: str = "artifacts"  # runs go to dir/name/run
     checkpoint_every: Count = 20  # updates
+    evaluate_every: Annotated[Int, Field(ge=0)] = 20  # updates between evaluations; 0: none
+    evaluate_episodes: Annotated[Int, Field(ge=2, le=1 << 20)] = 64  # in each, the same ones
+    best_role: Literal["maker", "taker", "arbitrageur"] | None = (
+        None  # whose reward says which policy is the best; None: the sum over learning roles
+    )
+    patience: Count | None = None  # evaluations without improvement that end the training; None: never
     torch_threads: Annotated[Int, Field(ge=0, le=1024)] = (
         1  # more do not pay at these sizes; 0: torch's own choice
     )
@@ -416,6 +450,7 @@ class Config(Section):
     flow: FlowConfig = FlowConfig()
     flow_per_book: dict[str, dict[str, Any]] = {}  # book -> the keys of `flow` in which it differs
     regimes: RegimesConfig = RegimesConfig()
+    curriculum: list[StageConfig] = []  # stages of training, in order; after the last: regimes as configured
     fundamentals: FundamentalsConfig = FundamentalsConfig()
     replay: ReplayConfig = ReplayConfig()
     agents: AgentsConfig = AgentsConfig()
@@ -463,7 +498,14 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        for check in (_check_flows, _check_fundamentals, _check_replay, _check_agents, _check_learning):
+        for check in (
+            _check_flows,
+            _check_curriculum,
+            _check_fundamentals,
+            _check_replay,
+            _check_agents,
+            _check_learning,
+        ):
             check(self)
         return self
 
@@ -483,6 +525,26 @@ def _check_flows(cfg: Config) -> None:
                 f"flow ({book}): placements reach {reach} ticks from the opposite best, beyond market.window "
                 f"({cfg.market.window}); use a window of at least {1 << reach.bit_length()}"
             )
+
+
+def _check_curriculum(cfg: Config) -> None:
+    before = 0.0
+    for i, stage in enumerate(cfg.curriculum):
+        key = f"curriculum.{i}"
+        if stage.until <= before:
+            raise ValueError(
+                f"{key}.until: must be above that of the stage before ({before:g}), got {stage.until:g}"
+            )
+        before = stage.until
+        initial = stage.initial or {}
+        if unknown := sorted(set(initial) - set(cfg.regimes.kinds)):
+            raise ValueError(
+                f"{key}.initial: unknown regime {unknown[0]!r}; kinds are {sorted(cfg.regimes.kinds)}"
+            )
+        if stage.initial is not None and abs(sum(initial.values()) - 1.0) > 1e-6:
+            raise ValueError(f"{key}.initial: probabilities must sum to 1, got {sum(initial.values()):g}")
+    if cfg.curriculum and cfg.replay.files:
+        raise ValueError("curriculum: a replayed market has the regimes of its record, none to choose")
 
 
 def _check_fundamentals(cfg: Config) -> None:
@@ -572,11 +634,19 @@ def _check_agents(cfg: Config) -> None:
 
 
 def _check_learning(cfg: Config) -> None:
-    samples = cfg.ppo.rollout_steps * cfg.env.num_envs
-    if samples % cfg.ppo.minibatches:
+    check_minibatches(cfg, cfg.env.num_envs)
+
+
+def check_minibatches(cfg: Config, envs: int) -> None:
+    """Raise ValueError if a rollout over `envs` environments cannot be cut into ppo.minibatches equal parts."""
+    parts, samples = cfg.ppo.minibatches, cfg.ppo.rollout_steps * envs
+    if cfg.graph.memory != "none" and envs % parts:
         raise ValueError(
-            f"ppo.minibatches: {cfg.ppo.minibatches} must divide ppo.rollout_steps * env.num_envs = {samples}"
+            f"ppo.minibatches: {parts} must divide env.num_envs = {envs} with graph.memory: {cfg.graph.memory}, "
+            "whose minibatches are whole environments"
         )
+    if samples % parts:
+        raise ValueError(f"ppo.minibatches: {parts} must divide ppo.rollout_steps * env.num_envs = {samples}")
 
 
 def _suggest(key: str, model: Any) -> str:

@@ -68,7 +68,7 @@ def test_evaluate_actions_recomputes_what_was_sampled() -> None:
     sent = policies.act(obs, generator=torch.Generator().manual_seed(5))
     raw, g = {}, torch.Generator().manual_seed(5)
     with torch.no_grad():
-        outputs = policies._outputs(obs)
+        outputs, _ = policies._outputs(obs)
     for role, out in outputs.items():
         raw[role] = out.policy.sample(g).permute(2, 0, 1, 3)
     beyond = 0

@@ -34,6 +34,49 @@ def test_learning_curves(make_rewards, tmp_path, runs, agents):
     assert [ax.get_title(loc="left") for ax in fig.axes[:2]] == ["maker", "arbitrageur"]
 
 
+def evaluated(seed=0, every=5):
+    """Metrics of 30 updates with an evaluation at every fifth."""
+    update = np.arange(30)
+    due = update % every == every - 1
+    reward = np.where(due, -18.0 + 10.0 * (1.0 - np.exp(-update / 8.0)) + seed, np.nan)
+    columns = {"update": update, "env_steps": (update + 1) * 1000, "eval/best": np.where(due, 24, np.nan)}
+    columns |= {"eval/maker/reward": reward, "eval/maker/error": np.where(due, 0.5, np.nan)}
+    return pd.DataFrame(columns)
+
+
+@pytest.mark.parametrize("runs", [1, 2])
+def test_evaluations_are_drawn_over_the_rewards(make_rewards, tmp_path, runs):
+    tables, histories = [make_rewards(s) for s in range(runs)], [evaluated(s) for s in range(runs)]
+    fig = plots.learning_curves({"x": tables}, histories=histories)
+    looks_right(fig, tmp_path / "a.png")
+    labels = [text.get_text() for text in fig.legends[0].get_texts()]
+    what = "episodes" if runs == 1 else "2 seeds"
+    assert f"evaluated by the mean action, ±1 std error over {what}" in labels
+    assert ("the policy that was kept" in labels) == (runs == 1)
+    (bars,) = fig.axes[0].containers
+    x, y = bars.lines[0].get_data()
+    assert x.tolist() == [5000, 10000, 15000, 20000, 25000, 30000]
+    want = evaluated()["eval/maker/reward"].dropna() + (runs - 1) / 2
+    np.testing.assert_allclose(y, want)
+    if runs == 1:
+        (star,) = [line for line in fig.axes[0].lines if line.get_marker() == "*"]
+        assert star.get_xdata() == [25000]
+
+
+def test_settings_over_the_training(tmp_path):
+    steps = np.arange(1, 21) * 100
+    history = pd.DataFrame({
+        "env_steps": steps, "charts/lr": 1e-3 / steps, "charts/ent_coef": 0.0, "charts/maker/std": 0.3, "charts/taker/std": 0.2,
+        "charts/stage": np.repeat([0, 1], 10),
+    })  # fmt: skip
+    fig = plots.settings(history)
+    assert fig is not None
+    looks_right(fig, tmp_path / "a.png")
+    titles = [ax.get_title(loc="left") for ax in fig.axes]
+    assert titles == ["learning rate", "std of actions (half ranges)", "stage of the curriculum"]
+    assert plots.settings(history[["env_steps"]]) is None
+
+
 def test_a_held_role_is_named(make_rewards, tmp_path):
     rewards = make_rewards(roles=("maker", "taker"))
     who = {"maker": "learn", "taker": "runs/long/" + "x" * 40 + "/policy"}

@@ -1,15 +1,18 @@
 """The update: losses by hand, ratio 1 on the first minibatch, masks, the critic's gradient, the KL stop."""
 
+import itertools
 import math
 
 import pytest
 import torch
 from toy import ToyEnv, toy_config
 
+from lobgraph.config import ConfigError, Schedule
 from lobgraph.models.distributions import Gaussian
 from lobgraph.models.policy import Output
 from lobgraph.rl.ppo import explained_variance, ppo_losses, standardise, take
 from lobgraph.rl.rollout import Rollout
+from lobgraph.rl.schedules import share
 from lobgraph.rl.train import Trainer
 
 ROLES = {"maker": 2, "taker": 1, "arbitrageur": 1}
@@ -148,4 +151,40 @@ def test_schedules() -> None:
         seen.append((trainer.lr, trainer.ent_coef))
     flat = [x for pair in seen for x in pair]
     assert flat == pytest.approx([1e-3, 0.1, 5e-4, 0.06, 1e-4, 0.028])
-    assert Trainer(toy_config("ppo.lr_schedule=constant", "ppo.lr=1e-3"), ToyEnv()).lr == 1e-3
+    constant = Trainer(
+        toy_config("ppo.lr_schedule=constant", "ppo.lr=1e-3", "ppo.ent_schedule=constant"), ToyEnv()
+    )
+    for constant.update in (1, 16):
+        assert (constant.lr, constant.ent_coef) == (1e-3, 0.0)
+        assert constant.std_bound is None
+
+
+def test_shares_of_schedules() -> None:
+    def shares(kind: Schedule, *rest: float) -> list[float]:
+        return [share(kind, update, 8, *rest) for update in range(1, 9)]
+
+    assert shares("linear", 0.0) == pytest.approx([1 - i / 8 for i in range(8)])
+    assert shares("linear", 0.2) == pytest.approx([1 - 0.8 * i / 8 for i in range(8)])
+    assert shares("constant", 0.5) == [1.0] * 8
+    warm = shares("constant", 0.0, 0.5)
+    assert warm == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1, 1, 1])
+    half = shares("cosine", 0.1, 0.25)
+    assert half[:3] == pytest.approx([0.5, 1.0, 1.0])
+    assert half[5] == pytest.approx(0.55)  # in the middle of its fall
+    assert all(a > b for a, b in itertools.pairwise(half[2:]))
+    assert shares("linear", 0.0, 1.0) == pytest.approx([i / 8 for i in range(1, 9)])
+    assert share("cosine", 1000, 1000, 0.3) == pytest.approx(0.3, abs=1e-4)
+
+
+def test_the_bound_of_the_standard_deviation_falls_to_its_end() -> None:
+    trainer = trainer_for(
+        ToyEnv(ROLES), "ppo.initial_std=0.5", "ppo.std_end=0.1", "ppo.total_steps=2048", "ppo.ent_coef=1"
+    )
+    for update in range(1, 5):  # the entropy bonus pushes it up
+        metrics = trainer.step()
+        bound = 0.5 * 0.2 ** (update / 4)
+        for role in ROLES:
+            assert metrics[f"charts/{role}/std"] == pytest.approx(bound, rel=1e-3)
+            assert metrics[f"losses/{role}/first_ratio_error"] < 1e-5
+    with pytest.raises(ConfigError, match=r"ppo\.std_end: must be at most initial_std \(0\.35\), got 0\.5"):
+        toy_config("ppo.std_end=0.5")

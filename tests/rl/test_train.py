@@ -32,7 +32,7 @@ def test_run_directory(run: Run) -> None:
     names = {str(p.relative_to(run.directory)) for p in run.directory.rglob("*") if p.is_file()}
     assert names == {
         "config.yaml", "machine.json", "metrics.parquet", "rewards.csv", "checkpoints/policy.safetensors",
-        "checkpoints/policy.json", "maker_policy.safetensors", "maker_policy.json", "arbitrageur_policy.safetensors",
+        "checkpoints/policy.json", "checkpoints/last.safetensors", "checkpoints/last.json", "maker_policy.safetensors", "maker_policy.json", "arbitrageur_policy.safetensors",
         "arbitrageur_policy.json",
     }  # fmt: skip
     assert load_config(run.directory / "config.yaml") == toy_config(*SMALL)

@@ -2,7 +2,7 @@
 
 Node features x, edge features e and vectors v are uniform on [-1, 1] and drawn afresh at each step. The best action, in
 normalised units, is (own) .5 x0 - .3 x1 + .2 v0 per node, (neighbours) sum_j w_ij x0_j / sum_j |w_ij| per node, (pair)
-.4 (x0_i - x0_j) + .3 e0 per pair. The reward is minus the mean squared distance to it, `delay` steps later, so the best
+.4 (x0_i - x0_j) + .3 e0 per pair, (recall) .8 x0 as it was at the episode's first step, per node. The reward is minus the mean squared distance to it, `delay` steps later, so the best
 possible mean reward is 0; with `constant` it is that constant, whatever is done.
 """
 
@@ -40,7 +40,7 @@ class Spec:
     high: np.ndarray = field(default_factory=lambda: np.array([HIGH], np.float32))
     node_features: tuple[str, ...] = ("x0", "x1", "x2")
     edge_features: tuple[str, ...] = ("e0", "e1")
-    vector_features: tuple[str, ...] = ("v0", "v1")
+    vector_features: tuple[str, ...] = ("v0", "time_left")
     reward_terms: tuple[str, ...] = ("error", "bonus")
 
 
@@ -51,7 +51,7 @@ class ToyEnv:
         nodes: int = 3,
         num_envs: int = 32,
         episode: int = 8,
-        problem: str = "own",  # of the node roles: own | neighbours
+        problem: str = "own",  # of the node roles: own | neighbours | recall
         delay: int = 0,
         constant: float | None = None,
         end_at: int | None = None,  # step of the episode after which agent 0 of every role is terminated
@@ -89,7 +89,9 @@ class ToyEnv:
     def _draw(self) -> dict[str, Obs]:
         for x in (self.nodes, self.edges, self.vector):
             x.uniform_(-1, 1, generator=self.rng)
-        self.vector[:, :, 1] = self.t / self.episode
+        self.vector[:, :, 1] = 1.0 - self.t / self.episode
+        if self.t == 0:
+            self.cue = self.nodes[..., 0].clone()
         if ("nodes", self.total) in self.poison:
             self.nodes[1, 0, 2, 1] = self.poison["nodes", self.total]
         return self._views(self.nodes, self.edges, self.vector)
@@ -111,6 +113,8 @@ class ToyEnv:
                 0.4 * (x[:, :, self.pairs[:, 0], 0] - x[:, :, self.pairs[:, 1], 0])
                 + 0.3 * self.edges[:, None, :, 0]
             )
+        elif self.problem == "recall":
+            a = 0.8 * self.cue[:, s.agents]
         elif self.problem == "neighbours":
             a = x[..., 0] @ normalise_rows(self.adjacency).T
         else:
@@ -175,6 +179,18 @@ class ToyEnv:
         out["max_inventory"] = {r: torch.ones_like(x) for r, x in by_role.items()}
         out["equity"] = {r: x.double() for r, x in by_role.items()}
         return out
+
+
+class CopiedToy(ToyEnv):
+    """A ToyEnv that can be copied, so that training evaluates its policies on the way."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.made = args, kwargs
+
+    def copy(self, num_envs: int, seed: int) -> CopiedToy:
+        args, kwargs = self.made
+        return CopiedToy(*args, **{**kwargs, "num_envs": num_envs, "seed": seed})
 
 
 def ring(n: int) -> torch.Tensor:

@@ -63,6 +63,7 @@ def train_steps(setting: Setting, effort: Effort) -> dict[str, Any]:
         [
             f"ppo.rollout_steps={ROLLOUT}",
             f"ppo.total_steps={setting.envs * ROLLOUT * updates}",
+            "run.evaluate_every=0",
             "run.progress=false",
             "run.tensorboard=false",
             f"run.torch_threads={setting.threads}",

@@ -21,7 +21,11 @@ def train(
         Path | None, typer.Option("--dir", help="Runs go to DIR/<scenario>/; default run.dir.")
     ] = None,
 ) -> None:
-    """Train a scenario; draw its figures and print its summary."""
+    """Train a scenario; draw its figures and print its summary.
+
+    The policies are evaluated on the way and the best are kept: run.evaluate_every, run.evaluate_episodes, run.best_role,
+    run.patience. Recurrent policies: graph.memory=gru.
+    """
     from ..config import load_config
     from ..report.scenario import run
 

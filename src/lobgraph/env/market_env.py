@@ -15,7 +15,7 @@ import torch
 
 from ..config import Config, ConfigError
 from ..market.flow import make_flow
-from ..market.params import edge_weights, make_params
+from ..market.params import edge_weights, make_params, regime_table
 from ..market.state import (
     AGGRESSIVE_BOUGHT,
     AGGRESSIVE_SOLD,
@@ -133,6 +133,7 @@ class MarketEnv:
             )
             for role, names in ACTION_NAMES.items()
         }
+        self._law: tuple[Mapping[str, float] | None, float] = (None, 1.0)  # see set_regimes
         self._started = False
 
     @property
@@ -152,10 +153,25 @@ class MarketEnv:
         if seed is not None:
             self.seed = _whole("seed", seed, 0)
         self._params = make_params(self.cfg, self.seed, self.first_env, self._span, self.autoreset)
+        self._params.chain[:] = regime_table(self.cfg, *self._law)
         self._world = make_world(self._params, self._flow, self._tape, self.state, self.buffers)
         self._run(start_range)
         self._started = True
         return dict(self._obs)
+
+    def set_regimes(self, initial: Mapping[str, float] | None = None, switch: float = 1.0) -> None:
+        """Let regimes follow another law than cfg.regimes until the next call: without arguments, as configured.
+
+        initial: probabilities at reset, of episodes that start from now on. switch: multiplier of the switch rates, at once.
+        """
+        self._law = (None if initial is None else dict(initial), switch)
+        if self._started:
+            self._params.chain[:] = regime_table(self.cfg, *self._law)
+
+    def copy(self, num_envs: int, seed: int) -> MarketEnv:
+        """The same market, another batch: first episodes whole (no stagger), regimes as configured."""
+        env = self.cfg.env.model_copy(update={"stagger": False})
+        return MarketEnv(self.cfg.model_copy(update={"env": env}), num_envs, seed)
 
     def step(
         self, actions: Mapping[str, torch.Tensor]

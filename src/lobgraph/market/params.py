@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from scipy.linalg import expm
 
@@ -50,16 +52,28 @@ def _square_root(correlation: np.ndarray) -> np.ndarray:
     return r * np.where(np.diag(r) < 0, -1.0, 1.0)
 
 
-def regime_chain(cfg: Config) -> tuple[np.ndarray, np.ndarray]:
-    """(R,) initial probabilities and (R, R) transition probabilities over one step, exp(rates * dt)."""
+def regime_chain(
+    cfg: Config, initial: Mapping[str, float] | None = None, switch: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """(R,) initial probabilities and (R, R) transition probabilities over one step, exp(rates * dt).
+
+    `initial` stands in the place of cfg.regimes.initial; `switch` multiplies the switch rates.
+    """
     names = cfg.regimes.names
     rates = np.zeros((len(names), len(names)))
     for start, targets in cfg.regimes.switch_rates.items():
         for end, rate in targets.items():
-            rates[names.index(start), names.index(end)] = rate
+            rates[names.index(start), names.index(end)] = switch * rate
     rates -= np.diag(rates.sum(axis=1))
-    start = np.array([cfg.regimes.initial.get(n, 0.0) for n in names])
+    given = cfg.regimes.initial if initial is None else initial
+    start = np.array([given.get(n, 0.0) for n in names])
     return start / start.sum(), expm(rates * cfg.market.dt)
+
+
+def regime_table(cfg: Config, initial: Mapping[str, float] | None = None, switch: float = 1.0) -> np.ndarray:
+    """Params.chain of that law."""
+    start, chain = regime_chain(cfg, initial, switch)
+    return _cumulative32(np.vstack([chain, start]))
 
 
 def edge_weights(cfg: Config) -> np.ndarray:
@@ -83,7 +97,6 @@ def make_params(
     under, books = m.underlying_index, m.num_books
     count = len(m.underlyings)
     origin = np.array([m.prices[list(under).index(u)] for u in range(count)]) * ONE
-    start, chain = regime_chain(cfg)
     k = (
         fd.mean_reversion
     )  # over one step a mean-reverting fundamental moves as a Brownian one does over `span`
@@ -163,7 +176,7 @@ def make_params(
         target=np.array(
             [[taker.target * (c == 1 and w) for w in wanted] for c, _, _ in agents], dtype=np.int64
         ).reshape(-1, books),
-        chain=_cumulative32(np.vstack([chain, start])),
+        chain=regime_table(cfg),
         origin=np.round(origin).astype(np.int64),
         mix=np.ascontiguousarray(np.round(_square_root(fd.matrix(count)) * ONE).astype(np.int64)),
         sigma=np.round(sigma).astype(np.int64),

@@ -4,10 +4,12 @@ Layout inside: agent-major, nodes (G, N, M, F) with the M samples (environments,
 that every role's part is contiguous and one encoder pass serves all roles. What is shared: with `graph.shared` one
 encoder for all roles' actors and critics; without it one for each policy, still shared by its actor and critic.
 `ppo.sharing` says what a policy is: one per role, one per agent, or one for all roles (a trunk that knows the role).
+With `graph.memory` each encoder is followed by a memory of its own: the state of node n of agent g is state[g, n].
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Protocol, Self
@@ -20,7 +22,10 @@ from ..config import ROLES, Config, GraphConfig, PPOConfig
 from .distributions import LOG_STD_RANGE, Gaussian, to_physical
 from .encoder import MarketGraphEncoder, normalise_rows
 from .heads import NodeBody, NodeHead, PairHead, ValueHead
+from .memory import Memory
 from .normalise import Normaliser, RewardScaler
+
+TIME_LEFT = "time_left"  # the vector feature that is 1 at an episode's first decision and less at all others
 
 
 class PolicyError(ValueError):
@@ -103,6 +108,9 @@ class PolicySet(nn.Module):
             start += spec.count
         self.weights = torch.zeros(0, 0)  # (N, N) adjacency with normalised rows, set by attach
         self.pairs = torch.zeros(0, 2, dtype=torch.int64)  # (P, 2)
+        self.state: Tensor | None = (
+            None  # (G, N, E, W) what `act` remembers of its environments; None: nothing yet
+        )
 
     def _build(self, nodes: int, edges: int, vector: int) -> None:
         h, all_roles = self.graph.hidden, self.ppo.sharing == "all"
@@ -110,6 +118,7 @@ class PolicySet(nn.Module):
             vector += len(ROLES)  # a one-hot of the role
         self.trunk = NodeBody(h, vector) if all_roles else None
         self.actors, self.critics, self.encoders = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
+        self.memories = nn.ModuleDict()  # one for each encoder, or none
         self.log_std = nn.ParameterDict()  # (D,) each
         start = float(np.clip(np.log(self.ppo.initial_std), *LOG_STD_RANGE))
         for role, spec in self.specs.items():
@@ -130,6 +139,8 @@ class PolicySet(nn.Module):
             self.critics["all"] = ValueHead(h, vector)
         if self.one_encoder:
             self.encoders["all"] = self._encoder(nodes)
+        if self.recurrent:
+            self.memories.update({key: Memory(h) for key in self.encoders})
 
     def _encoder(self, features: int) -> MarketGraphEncoder:
         return MarketGraphEncoder(features, self.graph.hidden, self.graph.layers, self.graph.encoder)
@@ -137,6 +148,10 @@ class PolicySet(nn.Module):
     @property
     def one_encoder(self) -> bool:
         return self.graph.shared or self.ppo.sharing == "all"
+
+    @property
+    def recurrent(self) -> bool:
+        return self.graph.memory != "none"
 
     def keys(self, role: str) -> list[str]:
         """Names of the role's policies: one, or one per agent."""
@@ -163,27 +178,62 @@ class PolicySet(nn.Module):
             self.agents[role] = slice(start, start + count)
             start += count
         self.weights, self.pairs = normalise_rows(env.adjacency.float()), env.pairs
+        self.forget()
         return self
+
+    def blank(self, envs: int) -> Tensor:
+        """(G, N, E, W) the state in which nothing is remembered; W is 0 without memory."""
+        agents = max(rows.stop for rows in self.agents.values())
+        return torch.zeros(agents, self.weights.shape[0], envs, self.graph.hidden if self.recurrent else 0)
+
+    def forget(self) -> None:
+        """Let the next `act` start from nothing remembered, as at the first decision of an episode."""
+        self.state = None
 
     # --- agent-major core, used by training ---
 
-    def forward(self, nodes: Tensor, edges: Tensor, vector: Tensor) -> dict[str, Output]:
-        """nodes (G, N, M, F), edges (P, M, Fe), vector (G, M, V), all normalised, for the G agents of `agents`."""
+    def forward(
+        self,
+        nodes: Tensor,
+        edges: Tensor,
+        vector: Tensor,
+        state: Tensor | None = None,
+        fresh: Tensor | None = None,
+    ) -> dict[str, Output]:
+        """What `recur` returns first; without `state` every sample is the first decision of an episode."""
+        if state is None:
+            state, fresh = self.blank(nodes.shape[2]), None
+        return self.recur(nodes, edges, vector, state, fresh)[0]
+
+    def recur(
+        self, nodes: Tensor, edges: Tensor, vector: Tensor, state: Tensor, fresh: Tensor | None = None
+    ) -> tuple[dict[str, Output], Tensor]:
+        """nodes (G, N, M, F), edges (P, M, Fe), vector (G, M, V), all normalised, for the G agents of `agents`.
+
+        With memory the M samples are T steps of E environments, sample t * E + e. state: (G, N, E, W) before the first.
+        fresh: (M,) bool, the first decisions of episodes; None: there are none. Returns also the state after the last.
+        """
         if self.ppo.sharing == "all":
             vector = torch.cat([vector, self._role_one_hot(vector)], -1)
         units = [unit for role in self.agents for unit in self._units(role)]
         sizes = [size for _, _, size in units]
-        embedded = self.encoders["all"](nodes, self.weights, True) if self.one_encoder else None
+        if fresh is None and self.recurrent:
+            fresh = torch.zeros(vector.shape[1], dtype=torch.bool)
+        embedded = None
+        if self.one_encoder:
+            embedded, state = self._embed("all", nodes, state, fresh)
         values: Sequence[Tensor | None] = [None] * len(units)
+        vectors = vector.split(sizes)
         if self.trunk is not None:
             values = self.critics["all"](embedded, vector).split(sizes)
             embedded = self.trunk(embedded, vector)
         # split, not slices: the gradients of slices are padded with zeros to the full size and added up
-        inputs = (nodes if embedded is None else embedded).split(sizes)
+        inputs, states = (nodes if embedded is None else embedded).split(sizes), list(state.split(sizes))
         parts: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {role: [] for role in self.agents}
-        for (role, key, _), h, v, value in zip(units, inputs, vector.split(sizes), values, strict=True):
+        for i, (role, key, _) in enumerate(units):
+            h, v, value = inputs[i], vectors[i], values[i]
             if embedded is None:
-                h = self.encoders[key](h, self.weights, True)
+                h, states[i] = self._embed(key, h, states[i], fresh)
             mean = self.actors[key](h, edges, v, self.pairs)
             value = self.critics[key](h, v) if value is None else value
             parts[role].append((mean, self.log_std[key].view(1, 1, 1, -1), value))
@@ -191,7 +241,12 @@ class PolicySet(nn.Module):
         for role, each in parts.items():
             mean, log_std, value = (_cat(list(x)) for x in zip(*each, strict=True))
             outputs[role] = Output(Gaussian(mean, log_std), value)
-        return outputs
+        return outputs, state if embedded is not None else _cat(states)
+
+    def _embed(self, key: str, nodes: Tensor, state: Tensor, fresh: Tensor | None) -> tuple[Tensor, Tensor]:
+        """One encoder, then its memory if there is one: embeddings (K, N, M, H), and the new state (K, N, E, W)."""
+        h = self.encoders[key](nodes, self.weights, True)
+        return self.memories[key](h, state, fresh) if self.recurrent else (h, state)
 
     def _units(self, role: str) -> list[tuple[str, str, int]]:
         """The role's policies as (role, key, agents it acts for)."""
@@ -221,15 +276,21 @@ class PolicySet(nn.Module):
         for norm in (self.node_norm, self.edge_norm, self.vector_norm):
             norm.commit()
 
-    def project(self) -> None:
+    def project(self, std_bound: float | None = None) -> None:
         """Put the log standard deviations back into their range; call after each optimiser step."""
+        low, high = LOG_STD_RANGE
+        if std_bound is not None:
+            high = max(low, min(high, math.log(std_bound)))
         with torch.no_grad():
             for p in self.log_std.values():
-                p.clamp_(*LOG_STD_RANGE)
+                p.clamp_(low, high)
 
     # --- by role, in the layout of the environment ---
 
-    def _outputs(self, obs: Mapping[str, ObservationLike]) -> dict[str, Output]:
+    def _outputs(
+        self, obs: Mapping[str, ObservationLike], fresh: Tensor | None = None
+    ) -> tuple[dict[str, Output], Tensor]:
+        """The outputs given what is remembered, and what would be remembered after them."""
         missing = [role for role in self.specs if role not in obs]
         if missing:
             raise PolicyError(f"no observation for role {missing[0]!r}")
@@ -238,7 +299,22 @@ class PolicySet(nn.Module):
         parts = [obs[role] for role in self.specs]
         nodes = torch.cat([o.nodes.permute(1, 2, 0, 3) for o in parts])  # copies: normalised in place below
         vector = torch.cat([o.vector.transpose(0, 1) for o in parts])
-        return self(*self.normalise_(nodes, parts[0].edges[:, 0].transpose(0, 1).clone(), vector))
+        envs = vector.shape[1]
+        state = self.state if self.state is not None and self.state.shape[2] == envs else self.blank(envs)
+        if self.recurrent and fresh is None:
+            fresh = self._first_decisions(parts[0].vector)
+        edges = parts[0].edges[:, 0].transpose(0, 1).clone()
+        return self.recur(*self.normalise_(nodes, edges, vector), state, fresh)
+
+    def _first_decisions(self, vector: Tensor) -> Tensor:
+        """(E,) bool: all of the episode is left. vector: (E, K, V), not normalised."""
+        names = next(iter(self.specs.values())).vector_features
+        if TIME_LEFT not in names:
+            raise PolicyError(
+                f"a policy with memory must know where episodes start: the market's vector features have no {TIME_LEFT!r}; "
+                "give `fresh`"
+            )
+        return vector[:, 0, names.index(TIME_LEFT)] == 1.0
 
     @torch.no_grad()
     def act(
@@ -246,10 +322,16 @@ class PolicySet(nn.Module):
         obs: Mapping[str, ObservationLike],
         deterministic: bool = False,
         generator: torch.Generator | None = None,
+        fresh: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Actions in physical units (E, K, I, D) for every role of this set; the mean action if `deterministic`."""
+        """Actions in physical units (E, K, I, D) for every role of this set; the mean action if `deterministic`.
+
+        With memory, call it once for each decision of a batch of environments. fresh: (E,) bool, whose episode starts
+        here; None: where the feature `time_left` is 1. The first call after `attach` remembers nothing in any case.
+        """
         actions = {}
-        for role, out in self._outputs(obs).items():
+        outputs, self.state = self._outputs(obs, fresh)
+        for role, out in outputs.items():
             raw = out.policy.mean if deterministic else out.policy.sample(generator)
             actions[role] = self.physical(role, raw)
         return actions
@@ -262,9 +344,12 @@ class PolicySet(nn.Module):
     def evaluate_actions(
         self, obs: Mapping[str, ObservationLike], raw: Mapping[str, Tensor]
     ) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
-        """Per role (logprobs (E, K), entropy (), values (E, K)) of normalised, unclipped actions (E, K, I, D)."""
+        """Per role (logprobs (E, K), entropy (), values (E, K)) of normalised, unclipped actions (E, K, I, D).
+
+        With memory: given what `act` remembers; nothing is added to it. The same holds for `values`.
+        """
         result = {}
-        for role, out in self._outputs(obs).items():
+        for role, out in self._outputs(obs)[0].items():
             logprob = out.policy.log_prob(raw[role].permute(1, 2, 0, 3))
             result[role] = (logprob.t(), out.policy.entropy(), out.value.t())
         return result
@@ -272,7 +357,7 @@ class PolicySet(nn.Module):
     @torch.no_grad()
     def values(self, obs: Mapping[str, ObservationLike]) -> dict[str, Tensor]:
         """Per role (E, K), in units of the scaled reward."""
-        return {role: out.value.t() for role, out in self._outputs(obs).items()}
+        return {role: out.value.t() for role, out in self._outputs(obs)[0].items()}
 
     def subset(self, role: str) -> PolicySet:
         """A copy that holds one role's policy alone, with the encoder and the normalisers it needs."""

@@ -33,15 +33,15 @@ def make_figures(run: str | Path, seed: int | None = None) -> list[Path]:
     if (run / "metrics.parquet").is_file():
         rewards = read_rewards(run / "rewards.csv")
         held = {role: held_by([rewards], role) for role in roles_of(rewards)}
-        made += _save_all(
-            run, {"terms": plots.reward_terms(pd.read_parquet(run / "metrics.parquet"), held=held)}
-        )
+        history = pd.read_parquet(run / "metrics.parquet")
+        terms = plots.reward_terms(history, held=held)
+        made += _save_all(run, {"terms": terms, "settings": plots.settings(history)})
     traces = trace_run(run, seed)
     return made + _save_all(run, episode_figures(traces))
 
 
 def rewards_figure(run: Path) -> Path:
-    """rewards.png from rewards.csv of a run, or of a group of seeds (a column `seed`)."""
+    """rewards.png from rewards.csv and metrics.parquet of a run, or of a group of seeds (a column `seed`)."""
     rewards = read_rewards(run / "rewards.csv")
     runs = [part for _, part in rewards.groupby("seed")] if "seed" in rewards else [rewards]
     title = "Learning curves"
@@ -49,7 +49,9 @@ def rewards_figure(run: Path) -> Path:
         if config.is_file():
             title += f": {read_yaml(config).get('name', '')}"
             break
-    return save(plots.learning_curves({run.name: runs}, title), run / "rewards.png")
+    metrics = [run / "metrics.parquet"] if len(runs) == 1 else sorted(run.glob("seed_*/metrics.parquet"))
+    histories = [pd.read_parquet(path) for path in metrics if path.is_file()]
+    return save(plots.learning_curves({run.name: runs}, title, histories), run / "rewards.png")
 
 
 def trace_run(run: Path, seed: int | None = None, episodes: int = EPISODES) -> list[Trace]:

@@ -11,19 +11,20 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from .metrics import curve, held_by, on_grid, peaks, roles_of
-from .style import CYCLE, ROLE, figure, legend_below, style
+from .metrics import Curve, curve, held_by, on_grid, peaks, roles_of
+from .style import CYCLE, MID, ROLE, figure, legend_below, style
 
 Groups = Mapping[str, Sequence[pd.DataFrame]]
 
 
-def learning_curves(groups: Groups, title: str = "") -> Figure:
+def learning_curves(groups: Groups, title: str = "", histories: Sequence[pd.DataFrame] = ()) -> Figure:
     """Mean episode reward (above) and largest inventory (below) against steps, a column per role.
 
     One group: a line per seed and the mean over seeds with its standard deviation; a single run shows its agents,
     or the spread of its episodes when there is one agent. Several groups: each group's mean and deviation.
+    histories: metrics of the runs of one group; their evaluations are drawn over the training's rewards.
     """
     roles = list(dict.fromkeys(r for runs in groups.values() for run in runs for r in roles_of(run)))
     with style():
@@ -41,6 +42,7 @@ def learning_curves(groups: Groups, title: str = "") -> Figure:
                 colour = ROLE.get(role, CYCLE[0]) if len(groups) == 1 else CYCLE[i % len(CYCLE)]
                 _rewards(top, of_role, role, colour, label if len(groups) > 1 else "")
                 _inventories(bottom, of_role, role, colour)
+            _evaluations(top, histories, role)
             every = [run for runs in groups.values() for run in runs if role in roles_of(run)]
             top.set_title(_title(role, held_by(every, role)))
             bottom.set(xlabel="environment steps", ylim=(0, None))
@@ -51,8 +53,81 @@ def learning_curves(groups: Groups, title: str = "") -> Figure:
         fig.suptitle(title or "Learning curves", x=0.01, ha="left", fontsize=11)
         for row in axes[0]:
             if row.get_legend_handles_labels()[0]:
-                legend_below(fig, row)
+                legend_below(fig, row, 3 if len(roles) > 1 else 2)
                 break
+    return fig
+
+
+def _evaluations(ax: Axes, histories: Sequence[pd.DataFrame], role: str) -> None:
+    """Rewards of the evaluations: of one run with their errors over episodes, of several the mean and its error over runs."""
+    runs = [h.dropna(subset=[f"eval/{role}/reward"]) for h in histories if f"eval/{role}/reward" in h]
+    if not runs:
+        return
+    if len(runs) == 1:
+        done, what = runs[0], "episodes"
+        steps, mean, error = (
+            done[c].to_numpy(dtype=float) for c in ("env_steps", f"eval/{role}/reward", f"eval/{role}/error")
+        )
+        best = done["update"] == done["eval/best"].iloc[-1]
+        ax.plot(
+            steps[best], mean[best], ls="", marker="*", ms=11, mew=0.6, mec="white", color=MID, zorder=5,
+            label="the policy that was kept",
+        )  # fmt: skip
+    else:
+        steps, values = on_grid(
+            [Curve(*(h[c].to_numpy(dtype=float) for c in ("env_steps", f"eval/{role}/reward"))) for h in runs]
+        )
+        count, what = np.isfinite(values).sum(axis=0), f"{len(runs)} seeds"
+        mean, error = np.nanmean(values, axis=0), np.full(len(steps), np.nan)
+        some = count > 1
+        error[some] = np.nanstd(values[:, some], axis=0, ddof=1) / np.sqrt(count[some])
+    label = f"evaluated by the mean action, \N{PLUS-MINUS SIGN}1 std error over {what}"
+    ax.errorbar(
+        steps, mean, np.nan_to_num(error), color=MID, lw=1.2, ls="--", marker=".", capsize=2, elinewidth=0.8, zorder=4,
+        label=label,
+    )  # fmt: skip
+
+
+def settings(history: pd.DataFrame, title: str = "") -> Figure | None:
+    """What changed over training besides the policies: a panel each for the learning rate, the entropy coefficient, the
+    standard deviation of the actions by role, and the stage of the curriculum. Those without a value are left out.
+    """
+    roles = [c.split("/")[1] for c in history.columns if c.startswith("charts/") and c.endswith("/std")]
+    panels: dict[str, dict[str, str]] = {
+        "learning rate": {"": "charts/lr"},
+        "entropy coefficient": {"": "charts/ent_coef"},
+        "std of actions (half ranges)": {role: f"charts/{role}/std" for role in roles},
+        "stage of the curriculum": {"": "charts/stage"},
+    }
+    shown = {}
+    for name, lines in panels.items():
+        kept = {label: c for label, c in lines.items() if c in history and history[c].abs().sum() > 0}
+        if kept:
+            shown[name] = kept
+    if not shown:
+        return None
+    with style():
+        fig, axes = figure(1, len(shown), 3.2 if len(shown) > 1 else 5.0, 2.6)
+        for ax, (name, lines) in zip(axes[0], shown.items(), strict=True):
+            for label, column in lines.items():
+                steps, colour = history["env_steps"].to_numpy(), ROLE.get(label, CYCLE[0])
+                steplike = "steps-post" if column == "charts/stage" else "default"
+                ax.plot(
+                    steps,
+                    history[column],
+                    color=colour,
+                    label=label,
+                    marker=_marker(steps),
+                    drawstyle=steplike,
+                )
+            ax.set(title=name, xlabel="environment steps", ylim=(0, None))
+            if "charts/stage" in lines.values():
+                ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+            ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+            if len(lines) > 1:
+                ax.legend()
+        axes[0][0].set_ylabel("value in the update")
+        fig.suptitle(title or "Settings over the training", x=0.01, ha="left", fontsize=11)
     return fig
 
 

@@ -74,7 +74,8 @@ def policy_map(
             f"{100 * t:.0f} % of time left": probe.asked(given, cfg, role, background, x, y, t) for t in TIMES
         }
         rows = _rows(asked, role, name, _edges(y), _edges(x))
-        return _draw(rows, role, seen, f"{name}: mean action of the policy, by what it is told")
+        told = "what it is told, with nothing remembered" if given.recurrent else "what it is told"
+        return _draw(rows, role, seen, f"{name}: mean action of the policy, by {told}")
     seen = together(list(play(cfg, {**others, role: given}, episodes, seed)), role)
     if not _acts(seen):
         return None

@@ -127,9 +127,9 @@ def run(cfg: Config, seeds: int = 1, out: str | Path | None = None) -> Path:
     for i, (number, path) in enumerate(paths.items()):
         if seeds > 1:
             say(f"seed {number} ({i + 1} of {seeds})")
-        history = train(with_seed(cfg, number), directory=path).history
+        done = train(with_seed(cfg, number), directory=path)
         tables[number] = read_rewards(path / "rewards.csv")
-        complete = bool(history["env_steps"].iloc[-1] >= cfg.ppo.total_steps)
+        complete = done.stopped != "interrupted"
         if not complete:  # Ctrl-C: training has saved what there is
             break
     figures = make_figures(paths[numbers[0]])

@@ -1,13 +1,15 @@
 """The PPO update (Schulman et al. 2017): one rollout in, changed policies and the numbers of the update out.
 
 All roles are updated together, by one optimiser on the sum of their losses, with one encoder pass per minibatch.
-The value loss is not clipped: clipping far below the targets' scale leaves the critic without gradient.
+The value loss is not clipped: clipping far below the targets' scale leaves the critic without gradient. Minibatches are
+of samples; with memory of whole environments, whose states are computed again from the one before the rollout.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -86,18 +88,21 @@ class PPO:
         self.flat = flatten_parameters(policies)
         self.optimizer = torch.optim.Adam([self.flat], lr=ppo.lr, eps=1e-5, fused=True)
 
-    def update(self, rollout: Rollout, lr: float, ent_coef: float) -> dict[str, float]:
-        """Run the epochs over one rollout. Returns the metrics `losses/...` and `charts/...`."""
+    def update(
+        self, rollout: Rollout, lr: float, ent_coef: float, std_bound: float | None = None
+    ) -> dict[str, float]:
+        """Run the epochs over one rollout. Returns the metrics `losses/...` and `charts/...`.
+
+        std_bound: of the standard deviations after each step, in half action ranges; None: only that of the policies.
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        samples = rollout.nodes.shape[2]
-        size = samples // self.ppo.minibatches
         advantages = {role: self._advantages(store) for role, store in rollout.roles.items()}
         sums: dict[str, float] = defaultdict(float)
         metrics: dict[str, float] = {}
         steps, stopped, norms = 0, False, 0.0
         for _ in range(self.ppo.epochs):
-            for index in torch.randperm(samples, generator=self.generator).split(size):
+            for index in self._minibatches(rollout):
                 losses = self._losses(rollout, advantages, index)
                 if steps == 0:
                     for role, loss in losses.items():
@@ -105,7 +110,7 @@ class PPO:
                 stopped = self._too_far(losses)
                 if stopped:
                     break
-                norms += self._step(losses, ent_coef)
+                norms += self._step(losses, ent_coef, std_bound)
                 steps += 1
                 for role, loss in losses.items():
                     for name in ("policy", "value", "entropy", "approx_kl", "clipfrac"):
@@ -127,10 +132,21 @@ class PPO:
     def _advantages(self, store: RoleStore) -> Tensor:
         return standardise(store.advantages, store.mask) if self.ppo.norm_adv else store.advantages
 
+    def _minibatches(self, rollout: Rollout) -> Iterator[Tensor]:
+        """(M,) int64 samples t * E + e, each sample once; with memory all steps of the same environments, in order."""
+        count = rollout.E if self.policies.recurrent else rollout.T * rollout.E
+        for part in torch.randperm(count, generator=self.generator).split(count // self.ppo.minibatches):
+            if self.policies.recurrent:
+                part = (torch.arange(rollout.T).mul_(rollout.E).unsqueeze(1) + part).view(-1)
+            yield part
+
     def _losses(self, rollout: Rollout, advantages: dict[str, Tensor], index: Tensor) -> dict[str, RoleLoss]:
-        nodes, edges, vector = (take(x, index) for x in (rollout.nodes, rollout.edges, rollout.vector))
+        inputs = [take(x, index) for x in (rollout.nodes, rollout.edges, rollout.vector)]
+        if self.policies.recurrent:
+            envs = index[: len(index) // rollout.T]
+            inputs += [rollout.state[:, :, envs], rollout.fresh[index]]
         losses = {}
-        for role, out in self.policies(nodes, edges, vector).items():
+        for role, out in self.policies(*inputs).items():
             store = rollout.roles[role]
             losses[role] = ppo_losses(
                 out,
@@ -149,7 +165,7 @@ class PPO:
             target is not None and max(loss.approx_kl.item() for loss in losses.values()) > KL_MARGIN * target
         )
 
-    def _step(self, losses: dict[str, RoleLoss], ent_coef: float) -> float:
+    def _step(self, losses: dict[str, RoleLoss], ent_coef: float, std_bound: float | None) -> float:
         """One optimiser step on the sum of the roles' losses. Returns the norm of the gradient before clipping."""
         total = torch.zeros(())
         for role, loss in losses.items():
@@ -168,7 +184,7 @@ class PPO:
         if norm > self.ppo.max_grad_norm:
             grad.mul_(self.ppo.max_grad_norm / norm)
         self.optimizer.step()
-        self.policies.project()
+        self.policies.project(std_bound)
         return norm
 
 

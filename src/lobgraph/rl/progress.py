@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -19,6 +20,7 @@ from rich.text import Text
 from ..config import LEARN, Config
 
 if TYPE_CHECKING:
+    from .evaluator import Evaluator
     from .train import Trainer
 
 LINES = 20  # plain lines printed in a whole run, at most
@@ -34,6 +36,7 @@ class Progress:
         self.quiet = not cfg.run.progress
         self.live = not self.quiet and self.console.is_terminal
         self.latest: dict[str, float] = {}  # role -> mean episode reward where one ended last
+        self.evaluated = ""  # the last evaluation
         self.start = time.perf_counter()
         self.bar = Bar(
             TextColumn("[bold]{task.description}"),
@@ -62,10 +65,13 @@ class Progress:
         for name, value in metrics.items():
             if name.startswith("rewards/") and name.endswith("/mean") and math.isfinite(value):
                 self.latest[name.split("/")[1]] = value
+        self.evaluated = evaluation(metrics) or self.evaluated
         if self.quiet:
             return
         rewards = "  ".join(f"{role} {value:.1f}" for role, value in self.latest.items())
         text = f"{metrics['time/sps']:,.0f} steps/s  {rewards}"
+        if self.evaluated:
+            text += f"  evaluated: {self.evaluated}"
         update = int(metrics["update"])
         if self.live:
             self.bar.update(self.task, completed=update, text=text)
@@ -81,6 +87,15 @@ class Progress:
     def say(self, text: str) -> None:
         if not self.quiet:
             self.console.print(text, soft_wrap=True)
+
+
+def evaluation(metrics: Mapping[str, float]) -> str:
+    """The rewards of an evaluation and their standard errors by role; "" where there was none."""
+    roles = [name.split("/")[1] for name in metrics if name.startswith("eval/") and name.endswith("/reward")]
+    return "  ".join(
+        f"{r} {metrics[f'eval/{r}/reward']:.1f} \N{PLUS-MINUS SIGN} {metrics[f'eval/{r}/error']:.1f}"
+        for r in roles
+    )
 
 
 def _ends(history: pd.DataFrame, column: str) -> tuple[float, float]:
@@ -105,7 +120,8 @@ def summary(trainer: Trainer, history: pd.DataFrame) -> dict[str, Any]:
             "terms": {name: _ends(history, f"terms/{role}/{name}")[1] for name in spec.reward_terms},
             "inventory_max": float(np.nanmax(np.asarray(history[f"inventory/{role}/max"]), initial=0.0)),
         }
-    phases = {name: float(np.sum(history[f"time/{name}"])) for name in ("env", "inference", "gae", "update")}
+    names = [c.removeprefix("time/") for c in history if c.startswith("time/") and c != "time/sps"]
+    phases = {name: float(np.nansum(history[f"time/{name}"])) for name in names}
     total = sum(phases.values())
     return {
         "roles": roles,
@@ -116,8 +132,10 @@ def summary(trainer: Trainer, history: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def print_summary(directory: Path, trainer: Trainer, history: pd.DataFrame) -> None:
-    """Print `summary` as a table. Rewards are means of episode returns."""
+def print_summary(
+    directory: Path, trainer: Trainer, history: pd.DataFrame, evaluator: Evaluator | None = None
+) -> None:
+    """Print `summary` as a table, and which policies are kept. Rewards are means of episode returns."""
     figures = summary(trainer, history)
     table = Table(title=f"{trainer.cfg.name}: {figures['env_steps']:,} steps in {figures['seconds']:.0f} s")
     for name in ("role", "reward, first 10 %", "reward, last 10 %", "of which", "largest inventory"):
@@ -138,4 +156,10 @@ def print_summary(directory: Path, trainer: Trainer, history: pd.DataFrame) -> N
     if any(np.isnan(row["last"]) for row in figures["roles"].values()):
         needed = 2 * trainer.cfg.env.episode_steps * trainer.cfg.env.num_envs
         console.print(f"nan: no whole episode ended; train for at least {needed:,} steps", soft_wrap=True)
+    if evaluator is not None and evaluator.best:
+        kept = f"of update {evaluator.best} of {trainer.updates}, the best of {evaluator.count} evaluations"
+        console.print(f"policies: {kept}: {evaluation(evaluator.latest)}", soft_wrap=True)
+        console.print(f"the last ones: {directory / 'checkpoints' / 'last.safetensors'}", soft_wrap=True)
+    else:
+        console.print(f"policies: of the last update ({trainer.update}), not evaluated", soft_wrap=True)
     console.print(f"run: {directory}", soft_wrap=True)

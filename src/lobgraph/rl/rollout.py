@@ -68,6 +68,7 @@ class FinalObs:
     nodes: Tensor  # (D, G, N, F)
     edges: Tensor  # (D, P, Fe)
     vector: Tensor  # (D, G, V)
+    state: Tensor  # (G, N, D, W) of the memory at step t, which led to them
 
 
 class Rollout:
@@ -86,6 +87,10 @@ class Rollout:
         self.edges = torch.empty(self.P, samples, env.edges.shape[2])  # (P, S, Fe)
         self.vector = torch.empty(agents, samples, env.vector.shape[2])  # (G, S, V)
         self.roles = {role: self._role_store(spec, samples) for role, spec in env.specs.items()}
+        self.state = policies.blank(self.E)  # (G, N, E, W) of the memory before the rollout's first step
+        self.fresh = torch.zeros(samples, dtype=torch.bool)  # (S,) first decisions of episodes
+        self._now = self.state.clone()  # the same before the step at hand
+        self._starts = torch.ones(self.E, dtype=torch.bool)  # whose episode starts at the step at hand
         self.alive = torch.ones(self.E, agents, dtype=torch.bool)  # agents whose episode still runs
         self.counted = torch.ones(agents, samples, dtype=torch.bool)  # `alive` by sample
         self.final: list[FinalObs] = []
@@ -115,6 +120,7 @@ class Rollout:
     def warm_up(self) -> None:
         """Reset the environment and take the statistics of its first observations into use."""
         self.env.reset()
+        self._starts.fill_(True)
         self._check_observation(0)
         self._store(slice(0, self.E))
         first = slice(0, self.E)
@@ -127,6 +133,7 @@ class Rollout:
         self.final.clear()
         self.episodes.clear()
         self.seconds = {"env": 0.0, "inference": 0.0}
+        self.state.copy_(self._now)
         for t in range(self.T):
             start = perf_counter()
             self._check_observation(t)
@@ -191,8 +198,12 @@ class Rollout:
     def _act(self, cols: slice, generator: torch.Generator) -> dict[str, Tensor]:
         self._store(cols)
         parts = (self.nodes[:, :, cols].clone(), self.edges[:, cols].clone(), self.vector[:, cols].clone())
+        self.fresh[cols] = self._starts
+        outputs, self._now = self.policies.recur(
+            *self.policies.normalise_(*parts), self._now, self.fresh[cols]
+        )
         actions = {}
-        for role, out in self.policies(*self.policies.normalise_(*parts)).items():
+        for role, out in outputs.items():
             store, raw = self.roles[role], out.policy.sample(generator)
             store.actions[:, :, cols] = raw
             store.logprobs[:, cols] = out.policy.log_prob(raw)
@@ -214,6 +225,7 @@ class Rollout:
         """Keep what is needed of the episodes that ended, and who is still in the running ones."""
         ended = torch.cat([terminated[role] for role in self.roles], 1)
         done = info["done"]
+        self._starts.copy_(done)
         self.alive &= ~ended
         if info["final_obs"] is None:
             return
@@ -224,7 +236,8 @@ class Rollout:
             torch.cat([o.nodes[rows] for o in last], 1),
             torch.cat([o.vector[rows] for o in last], 1),
         )
-        self.final.append(FinalObs(t, rows, nodes, last[0].edges[rows, 0, : self.P], vector))
+        state = self._now[:, :, rows]
+        self.final.append(FinalObs(t, rows, nodes, last[0].edges[rows, 0, : self.P], vector, state))
         if info["episodes"] is not None:  # None where only episodes cut short by stagger ended
             self.episodes.append(info["episodes"])
 
@@ -237,6 +250,8 @@ class Rollout:
             torch.cat([env.nodes, *(f.nodes for f in final)]),
             torch.cat([env.edges[:, : self.P], *(f.edges for f in final)]),
             torch.cat([env.vector, *(f.vector for f in final)]),
+            torch.cat([self._now, *(f.state for f in final)], 2),
+            torch.cat([self._starts, *(torch.zeros(len(f.rows), dtype=torch.bool) for f in final)]),
         )
         for role, store in self.roles.items():
             store.next_values[:-1] = self._by_step(store.values)[1:]
@@ -246,10 +261,16 @@ class Rollout:
                 store.next_values[f.t, f.rows] = values[role][start : start + len(f.rows)]
                 start += len(f.rows)
 
-    def _values(self, nodes: Tensor, edges: Tensor, vector: Tensor) -> dict[str, Tensor]:
-        """(B, G, N, F), (B, P, Fe), (B, G, V), not normalised and overwritten, to (B, K) per role."""
+    def _values(
+        self, nodes: Tensor, edges: Tensor, vector: Tensor, state: Tensor, fresh: Tensor
+    ) -> dict[str, Tensor]:
+        """(B, G, N, F), (B, P, Fe), (B, G, V), not normalised and overwritten, to (B, K) per role.
+
+        state: (G, N, B, W) of the memory before them; fresh: (B,) bool, the first decisions of episodes.
+        """
         nodes, edges, vector = self.policies.normalise_(nodes, edges, vector)
-        out = self.policies(nodes.permute(1, 2, 0, 3), edges.transpose(0, 1), vector.transpose(0, 1))
+        major = (nodes.permute(1, 2, 0, 3), edges.transpose(0, 1), vector.transpose(0, 1))
+        out = self.policies(*major, state, fresh)
         return {role: o.value.t() for role, o in out.items()}
 
     # --- guards ---

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ import torch
 
 from ..config import Config, dump_config
 from ..models.policy import PolicySet
-from .checkpoint import load_policies, save_policies, write_atomic
+from .checkpoint import POLICY, load_policies, save_policies, write_atomic
 
 REWARD_COLUMNS = (
     "update",
@@ -41,14 +41,20 @@ REWARD_COLUMNS = (
 PACKAGES = ("lobgraph", "torch", "torch-geometric", "numba", "numpy", "pandas", "pyarrow", "safetensors")
 
 
+Stopped = Literal[
+    "", "interrupted", "callback", "patience"
+]  # what ended a training; "": all updates were made
+
+
 @dataclass
 class Run:
-    """A finished (or stopped) training run."""
+    """A finished (or stopped) training run. Its policies are the best of the evaluations, without these the last."""
 
     directory: Path
     policies: PolicySet
     history: pd.DataFrame  # metrics.parquet: one row per update
     rewards: pd.DataFrame  # rewards.csv: one row per update, role and agent
+    stopped: Stopped = ""  # not known of a run that was loaded
 
     @classmethod
     def load(cls, directory: str | Path) -> Run:
@@ -147,6 +153,7 @@ class RunWriter:
         self._rows = csv.writer(self._csv)
         self._rows.writerow(REWARD_COLUMNS)
         self._csv.flush()
+        self._best = False  # whether a best policy has been saved
         self._board: Any = None
         if cfg.run.tensorboard:
             from torch.utils.tensorboard import SummaryWriter  # slow to import
@@ -164,12 +171,22 @@ class RunWriter:
                 if "/" in name and np.isfinite(value):
                     self._board.add_scalar(name, value, step)
 
-    def checkpoint(self, policies: PolicySet, update: int, env_steps: int) -> None:
-        """Policies (all together, and each role's alone) and the metrics so far."""
+    def checkpoint(
+        self, policies: PolicySet, update: int, env_steps: int, best: dict[str, float] | None = None
+    ) -> None:
+        """Policies as the last ones, or with `best` (their evaluation) as the best; and the metrics so far.
+
+        What the directory loads, all together and each role's alone, are the best ones, or the last until there are any.
+        """
         about = {"config": self.cfg.model_dump(mode="json"), "update": update, "env_steps": env_steps}
-        save_policies(self.directory / "checkpoints" / "policy.safetensors", policies, **about)
-        for role in policies.specs:
-            save_policies(self.directory / f"{role}_policy.safetensors", policies.subset(role), **about)
+        about["evaluation"] = best
+        places = self.directory / "checkpoints"
+        save_policies(places / f"{'last' if best is None else 'best'}.safetensors", policies, **about)
+        self._best = self._best or best is not None
+        if best is not None or not self._best:
+            save_policies(self.directory / POLICY, policies, **about)
+            for role in policies.specs:
+                save_policies(self.directory / f"{role}_policy.safetensors", policies.subset(role), **about)
         table = io.BytesIO()
         self.frame().to_parquet(table)
         write_atomic(self.directory / "metrics.parquet", table.getvalue())

@@ -1,4 +1,4 @@
-"""The training loop: rollout, advantages, update, log; checkpoints on the way and a summary at the end."""
+"""The training loop: rollout, advantages, update, log; evaluations and checkpoints on the way and a summary at the end."""
 
 from __future__ import annotations
 
@@ -14,15 +14,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..config import Config
+from ..config import Config, ConfigError, check_minibatches
 from ..models.policy import PolicySet, make_policies
 from .actors import Actor, held_actors
+from .checkpoint import load_policies
+from .evaluator import SEED, Evaluator, check_evaluation
 from .held import check_learners, hold
 from .ppo import PPO
 from .progress import Progress, print_summary
 from .rollout import Rollout, TrainingError, VectorEnv
-from .run import Run, RunWriter, new_directory
+from .run import Run, RunWriter, Stopped, new_directory
+from .schedules import between, share
 
+STOPPED = {
+    "interrupted": "interrupted",
+    "callback": "stopped by the callback",
+    "patience": "no more improvement (run.patience): stopped",
+}
 Callback = Callable[["Trainer", dict[str, float]], Any]
 
 
@@ -38,6 +46,14 @@ class Trainer:
         self.env = env = hold(
             env, held_actors(cfg, env.specs) if held is None else held
         )  # of those that learn
+        try:
+            check_minibatches(cfg, env.num_envs)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+        if cfg.curriculum and not hasattr(self.market, "set_regimes"):
+            raise ConfigError(
+                f"curriculum: {type(self.market).__name__} has no regimes to choose (no method set_regimes)"
+            )
         self.policies: PolicySet = make_policies(env, cfg)
         self.sampling = torch.Generator().manual_seed(2 * cfg.run.seed)  # actions
         self.shuffling = torch.Generator().manual_seed(2 * cfg.run.seed + 1)  # minibatches
@@ -50,6 +66,7 @@ class Trainer:
 
     def start(self) -> None:
         """Reset the environment; call once before the first step."""
+        self._enter_stage(0)
         self.rollout.warm_up()
 
     def step(self) -> dict[str, float]:
@@ -62,11 +79,12 @@ class Trainer:
 
     def _step(self) -> dict[str, float]:
         start = perf_counter()
+        self._enter_stage(self.stage)
         self.rollout.collect(self.sampling)
         collected = perf_counter()
         self.rollout.advantages()
         ready = perf_counter()
-        losses = self.ppo.update(self.rollout, self.lr, self.ent_coef)
+        losses = self.ppo.update(self.rollout, self.lr, self.ent_coef, self.std_bound)
         if self.cfg.ppo.norm_obs:
             self.policies.commit()  # only now, so that the update saw what the rollout saw
         end = perf_counter()
@@ -75,6 +93,8 @@ class Trainer:
         metrics["time/sps"] = self.samples / (end - start)
         metrics |= {f"time/{name}": seconds for name, seconds in self.rollout.seconds.items()}
         metrics |= {"time/gae": ready - collected, "time/update": end - ready}
+        if self.cfg.curriculum:
+            metrics["charts/stage"] = self.stage
         return metrics | losses | self._reward_metrics()
 
     @property
@@ -84,13 +104,33 @@ class Trainer:
 
     @property
     def lr(self) -> float:
-        falls = self.cfg.ppo.lr_schedule == "linear"
-        return self.cfg.ppo.lr * (1.0 - self.progress if falls else 1.0)
+        ppo = self.cfg.ppo
+        return ppo.lr * share(ppo.lr_schedule, self.update, self.updates, ppo.lr_end, ppo.lr_warmup)
 
     @property
     def ent_coef(self) -> float:
         ppo = self.cfg.ppo
-        return ppo.ent_coef * (1.0 - (1.0 - ppo.ent_decay) * self.progress)
+        return ppo.ent_coef * share(ppo.ent_schedule, self.update, self.updates, ppo.ent_decay)
+
+    @property
+    def std_bound(self) -> float | None:
+        """Of the policies that the current update makes: `ppo.std_end` after the last one."""
+        ppo = self.cfg.ppo
+        return ppo.std_end and between(ppo.initial_std, ppo.std_end, self.update / self.updates)
+
+    @property
+    def stage(self) -> int:
+        """Of the curriculum: the first that has not ended; len(cfg.curriculum) after all, regimes as configured."""
+        stages = self.cfg.curriculum
+        return next((i for i, s in enumerate(stages) if self.progress < s.until), len(stages))
+
+    def _enter_stage(self, stage: int) -> None:
+        """Draw regimes as the stage says, of episodes that start from now on; they switch as it says at once."""
+        stages = self.cfg.curriculum
+        if not stages:
+            return
+        law = (stages[stage].initial, stages[stage].switch) if stage < len(stages) else ()
+        self.market.set_regimes(*law)  # type: ignore[attr-defined]  # checked when made
 
     # --- what the episodes that ended in this update brought ---
 
@@ -151,9 +191,10 @@ def train(
 
     The other roles act in the same market as their `actor` says. directory: where to write, new or empty; None: <run.dir>/<name>/<time>-s<seed>.
     callback: called after each update with the Trainer and the update's metrics; a true result stops training.
-    env: the environment to train in; None: a MarketEnv of `cfg`.
+    env: the environment to train in; None: a MarketEnv of `cfg`. Policies are evaluated on the way if it has a method
+        copy(num_envs, seed) that returns another batch of the same environment (run.evaluate_every).
     The first Ctrl-C finishes the update, saves and returns; a second one stops at once.
-    Raises ConfigError if no role learns, StrategyError or PolicyError for an actor that cannot be made, before anything
+    Raises ConfigError if no role learns or a setting does not fit, StrategyError or PolicyError for an actor that cannot be made, before anything
     is written; TrainingError if a loss, reward or observation is not finite; the last checkpoint is then intact.
     """
     roles = list(cfg.counts if env is None else env.specs)
@@ -170,46 +211,67 @@ def train(
                     "compiling the market's kernels: about half a minute, once for each version", flush=True
                 )
         trainer = Trainer(cfg, env, held)
+        check_evaluation(cfg, env, list(trainer.env.specs))
+        evaluator = _evaluator(cfg, env, held)
         path = new_directory(cfg, directory)
         writer = RunWriter(path, cfg)
         try:
             with _interruptible() as interrupted, Progress(cfg, trainer.updates, trainer.samples) as progress:
-                _loop(trainer, writer, progress, callback, interrupted)
+                if evaluator is None and cfg.run.evaluate_every:
+                    progress.say(f"no evaluation: {type(env).__name__} has no copy(num_envs, seed)")
+                stopped = _loop(trainer, writer, progress, evaluator, callback, interrupted)
             history, rewards = writer.frame(), writer.rewards()
         finally:
             writer.close()
         if cfg.run.progress:
-            print_summary(path, trainer, history)
-    trainer.policies.eval()
-    return Run(path, trainer.policies, history, rewards)
+            print_summary(path, trainer, history, evaluator)
+    return Run(path, load_policies(path, trainer.env), history, rewards, stopped)
+
+
+def _evaluator(cfg: Config, env: VectorEnv, held: Mapping[str, Actor]) -> Evaluator | None:
+    """With environments of its own; None where there are to be no evaluations, or `env` cannot be copied."""
+    copy = getattr(env, "copy", None)
+    if copy is None or not cfg.run.evaluate_every:
+        return None
+    return Evaluator(cfg, hold(copy(cfg.run.evaluate_episodes, cfg.run.seed + SEED), held))
 
 
 def _loop(
     trainer: Trainer,
     writer: RunWriter,
     progress: Progress,
+    evaluator: Evaluator | None,
     callback: Callback | None,
     interrupted: threading.Event,
-) -> None:
+) -> Stopped:
+    """Train to the end, or until somebody stops it. Returns who did."""
     start = perf_counter()
     trainer.start()
-    saved = -1
-    while trainer.update < trainer.updates:
+    stopped: Stopped = ""
+    while trainer.update < trainer.updates and not stopped:
         metrics = trainer.step()
-        writer.add(metrics, trainer.reward_rows(perf_counter() - start))
+        seconds = perf_counter() - start
+        if evaluator is not None and evaluator.due(trainer.update, trainer.updates):
+            counts = trainer.stage == len(trainer.cfg.curriculum)  # the curriculum goes on in any case
+            metrics |= evaluator.evaluate(trainer.policies, trainer.update, counts)
+            if evaluator.best == trainer.update:
+                writer.checkpoint(trainer.policies, trainer.update, trainer.env_steps, evaluator.latest)
+        writer.add(metrics, trainer.reward_rows(seconds))
         progress.show(metrics)
-        stop = bool(callback is not None and callback(trainer, metrics)) or interrupted.is_set()
-        if stop or trainer.update % trainer.cfg.run.checkpoint_every == 0:
+        if callback is not None and callback(trainer, metrics):
+            stopped = "callback"
+        elif interrupted.is_set():
+            stopped = "interrupted"
+        elif evaluator is not None and evaluator.out_of_patience and trainer.update < trainer.updates:
+            stopped = "patience"
+        if stopped or trainer.update % trainer.cfg.run.checkpoint_every == 0:
             writer.checkpoint(trainer.policies, trainer.update, trainer.env_steps)
-            saved = trainer.update
-        if stop:
-            why = "interrupted" if interrupted.is_set() else "stopped by the callback"
-            progress.say(
-                f"{why} after update {trainer.update} of {trainer.updates}; saved to {writer.directory}"
-            )
-            return
-    if saved != trainer.update:
+    if stopped:
+        where = f"after update {trainer.update} of {trainer.updates}; saved to {writer.directory}"
+        progress.say(f"{STOPPED[stopped]} {where}")
+    elif trainer.update % trainer.cfg.run.checkpoint_every:
         writer.checkpoint(trainer.policies, trainer.update, trainer.env_steps)
+    return stopped
 
 
 @contextmanager

@@ -1,0 +1,47 @@
+"""Memory of a recurrent policy: a gated recurrent unit (Cho et al. 2014) between node embeddings and heads.
+
+The same weights serve every node and agent, so that policies stay equivariant and fit any number of books. Ours rather
+than `torch.nn.GRU`, to which it is equal (tested), because environments start new episodes in the middle of a sequence.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .heads import flat_linear
+
+
+class Memory(nn.Module):
+    """r, z = sigmoid(W x + U h); n = tanh(W_n x + r * (U_n h)); h' = (1 - z) n + z h, W and U with biases."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.hidden = hidden
+        self.input, self.state = nn.Linear(hidden, 3 * hidden), nn.Linear(hidden, 3 * hidden)
+        for layer in (self.input, self.state):
+            for gate in layer.weight.split(hidden):
+                nn.init.orthogonal_(gate)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor, state: Tensor, fresh: Tensor) -> tuple[Tensor, Tensor]:
+        """Run over sequences of T steps in B environments, sample t * B + b.
+
+        x: (K, N, T * B, H); state: (K, N, B, H) before the first step; fresh: (T * B,) bool, zeroes the state first.
+        Returns the states of all steps (K, N, T * B, H), and the last (K, N, B, H).
+        """
+        k, n, samples, h = x.shape
+        envs = state.shape[2]
+        steps = samples // envs
+        keep = (~fresh).to(x.dtype).view(steps, envs, 1)
+        # unbind, not indexing: the gradients of slices are padded with zeros to the full size and added up
+        given = flat_linear(self.input, x).view(k, n, steps, envs, 3 * h).unbind(2)
+        states = []
+        for t in range(steps):
+            state = state * keep[t]
+            own = flat_linear(self.state, state)
+            reset, update = torch.sigmoid(given[t][..., : 2 * h] + own[..., : 2 * h]).chunk(2, -1)
+            new = torch.tanh(given[t][..., 2 * h :] + reset * own[..., 2 * h :])
+            state = torch.lerp(new, state, update)
+            states.append(state)
+        return torch.stack(states, 2).view(k, n, samples, h), state
