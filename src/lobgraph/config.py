@@ -338,6 +338,11 @@ class TakerConfig(Section):
         100  # lots to trade per target book and episode; 0: none, it trades both ways as it likes
     )
     stop_at_target: bool = True  # orders are cut so that inventory stays between 0 and the target
+    must_finish: bool = False  # never against the target, and max_size once only that still finishes it
+    mirror: bool = False  # direction + is towards the target, and a seller sees the book as a buyer would
+    benchmark: Literal["arrival", "twap", "mtm"] = (
+        "arrival"  # paper trades that reward is measured against: all at the start, evenly in time, none
+    )
     target_side: Literal["buy", "sell", "random"] = "random"
     target_books: list[str] | None = None  # None: every book
     risk_aversion: NonNegative = 0.0  # exponential utility of the return, per tick-lot; 0: its mean counts

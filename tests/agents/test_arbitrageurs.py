@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from stand_ins import Standing, market
 
-from lobgraph.agents.arbitrageurs import LeadLag, Pairs, ZScore, gaps
+from lobgraph.agents.arbitrageurs import GapThreshold, LeadLag, Pairs, ZScore, gaps
 from lobgraph.agents.strategy import StrategyError
 from lobgraph.config import make_config
 
@@ -103,6 +103,16 @@ def test_zscore_stops() -> None:
     ]
 
 
+def test_gap_threshold_opens_holds_closes_and_turns() -> None:
+    # Less 2 ticks to cross: 3, 4.5, then 3, -1 and -9.
+    first = [1005.0, 1006.5, 1001.0, 999.0, 989.0, 997.0, 999.5]
+    assert play(GapThreshold(open=4.0, size=4), first) == ["close 4", -4, 0, "close 4", 4, 0, 0]
+    shut = ["close 4"] * 2
+    assert play(GapThreshold(open=4.0, close=1.0, size=4), first) == [shut[0], -4, *shut, 4, 0, "close 4"]
+    assert play(GapThreshold(open=4.0, size=4), [1008.0, 990.0, 990.0]) == [-4, "close 4", 4]
+    assert play(GapThreshold(open=4.0, size=4), first, spread=3)[1] == "close 4"  # 6.5 less 3
+
+
 def lagged(seed: int = 0, n: int = 200) -> tuple[np.ndarray, np.ndarray]:
     """A random walk, and one that makes half its moves one decision later."""
     moves = np.random.default_rng(seed).normal(0, 3, n)
@@ -150,3 +160,5 @@ def test_impossible_parameters() -> None:
         ZScore(entry=2.0, stop=2.0)
     with pytest.raises(StrategyError, match="leader must be auto, first or second, got 'third'"):
         LeadLag(leader="third")
+    with pytest.raises(StrategyError, match="gap_threshold: open must be at least 0, got -1"):
+        GapThreshold(open=-1)

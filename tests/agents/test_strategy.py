@@ -19,7 +19,7 @@ from lobgraph.market import state as ms
 EVERY = (
     "fixed_spread", "at_best:improve=1", "inventory_skew", "imbalance", "avellaneda_stoikov:sigma=0.7,kappa=0.7",
     "glft:sigma=0.7,kappa=0.7,A=1", "immediate", "twap", "vwap", "pov:rate=0.02", "almgren_chriss:kappa=0.02",
-    "wait_then_cross:edge=0", "zscore:half_life=20,entry=0.5,least=0,warmup=5",
+    "wait_then_cross:edge=0", "zscore:half_life=20,entry=0.5,least=0,warmup=5", "gap_threshold:open=1",
     "lead_lag:window=5,threshold=0.1,warmup=5", "momentum:window=10,threshold=0.5", "mean_reversion:window=15,entry=1",
     "rsi:period=3,low=40,high=60", "ma_crossover:fast=5,slow=20,band=0.2", "fundamental:entry=0",
 )  # fmt: skip

@@ -99,6 +99,7 @@ class Accounts:
 
     def __init__(self, env: MarketEnv) -> None:
         account = env.state.account[:, :, :-1]  # (E, A, G, C)
+        self.mid = mids(env)  # (E, A)
         self.inventory = account[..., ms.INVENTORY].swapaxes(1, 2).copy()  # (E, G, A)
         self.equity = (account[..., ms.CASH] + account[..., ms.INVENTORY] * marks(env)).sum(axis=1)
         m = env.cfg.market

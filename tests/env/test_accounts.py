@@ -34,9 +34,16 @@ def terms_by_hand(env: MarketEnv, before: Accounts, after: Accounts) -> dict[str
     }
     for role, s in env.specs.items():
         penalty = getattr(agents, role).inventory_penalty * (held.astype(float) ** 2).sum(axis=2)
-        terms[role] = np.stack(
-            [after.equity - before.equity, before.fees - after.fees, -penalty, own[role]], axis=-1
-        )[:, s.agents]
+        gain = after.equity - before.equity
+        if role == "taker":
+            share = {
+                "mtm": 0.0,
+                "arrival": 1.0,
+                "twap": env.state.clock[:, ms.STEP] / env.cfg.env.episode_steps,
+            }
+            moved = (target * (after.mid - before.mid)[:, None]).sum(axis=2)  # (E, G)
+            gain = gain - np.reshape(share[agents.taker.benchmark], (-1, 1)) * moved
+        terms[role] = np.stack([gain, before.fees - after.fees, -penalty, own[role]], axis=-1)[:, s.agents]
     return terms
 
 
@@ -47,11 +54,15 @@ PENALISED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("mark", "seed"), [("others", 0), ("others", 1), ("mid", 2)])
-def test_rewards_are_the_formulas_of_the_accounts(mark, seed):
+@pytest.mark.parametrize(
+    ("mark", "benchmark", "seed"),
+    [("others", "arrival", 0), ("others", "mtm", 1), ("mid", "twap", 2), ("mid", "arrival", 3)],
+)
+def test_rewards_are_the_formulas_of_the_accounts(mark, benchmark, seed):
     """Every term of every role, step by step over episodes: nothing of an old episode is in a new one's first reward."""
     market = {**scene().market.model_dump(), "mark": mark}
-    env = MarketEnv(scene(agents=PENALISED, env={"episode_steps": 9}, market=market), num_envs=5, seed=seed)
+    agents = {**PENALISED, "taker": {**PENALISED["taker"], "benchmark": benchmark}}
+    env = MarketEnv(scene(agents=agents, env={"episode_steps": 9}, market=market), num_envs=5, seed=seed)
     env.reset()
     rng = np.random.default_rng(seed)
     sums = dict.fromkeys(env.specs, 0.0)
@@ -73,6 +84,9 @@ def test_rewards_are_the_formulas_of_the_accounts(mark, seed):
         if info["done"].all():
             for role in env.specs:
                 e, got = info["episodes"], sums[role]
+                if role == "taker" and benchmark != "mtm":
+                    sums[role] = 0.0
+                    continue
                 np.testing.assert_allclose(got[..., 0] + got[..., 1], e["equity"][role], atol=1e-3)
                 np.testing.assert_array_equal(got[..., 0] * 2 % 1, 0)  # half tick-lots, exactly
                 sums[role] = 0.0

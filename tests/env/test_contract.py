@@ -188,8 +188,11 @@ def test_the_last_observation_is_the_one_a_longer_episode_would_go_on_from():
         obs, long_reward, _, long_truncated, _ = longer.step(actions)
         for role in env.specs:
             assert torch.equal(reward[role], long_reward[role])
-            assert truncated[role].all() == (step == 11)
-            assert not terminated[role].any()
+            ends, other = (terminated, truncated) if role == "taker" else (truncated, terminated)
+            assert ends[role].all() == (
+                step == 11
+            )  # the deadline of a target is an end, the others' is a time limit
+            assert not other[role].any()
             assert not long_truncated[role].any()
     for role in env.specs:
         final = info["final_obs"][role]

@@ -106,6 +106,36 @@ class ZScore(Pairs):
 
 
 @dataclass
+class GapThreshold(Pairs):
+    """Sells a gap that is wide and buys one that is narrow, in ticks, whatever its past.
+
+    Opens where |gap| less what crossing both spreads takes of it is above `open` ticks, against the gap; closes where the
+    gap comes within `close` ticks of 0 or passes it.
+    """
+
+    name: ClassVar[str] = "gap_threshold"
+
+    open: float = 4.0  # ticks a pair and lot, after crossing both spreads
+    close: float = 0.0  # ticks
+    size: int = 5  # lots a leg
+
+    def __post_init__(self) -> None:
+        self._within(0.0, np.inf, "open", "close", "size")
+
+    def start(self, view: View) -> None:
+        super().start(view)
+        self._side = np.zeros((view.envs, len(view.pairs)))
+
+    def act(self, view: View) -> np.ndarray:
+        gap = gaps(view)
+        crossing = 0.5 * view.spread[:, view.pairs].sum(axis=-1)  # half a spread in each book
+        met = view.fresh[:, None] | (-self._side * gap <= self.close)
+        opens = np.abs(gap) - crossing > self.open
+        self._side = np.where(opens, -np.sign(gap), np.where(met, 0.0, self._side))
+        return self.hold(view, self._side)
+
+
+@dataclass
 class LeadLag(Pairs):
     """Trades the lagging book of a pair in the direction of the leader's last move, hedged in the leader.
 

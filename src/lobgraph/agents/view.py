@@ -211,7 +211,8 @@ class View:
         Orders above max_size are cut to it. Fractions are rounded to the nearest lot.
         """
         lots = np.rint(np.broadcast_to(lots, (self.envs, self.agents, self.books)))
-        return np.stack([np.sign(lots), np.abs(lots)], axis=-1).astype(np.float32)
+        mirrored = self.section.mirror & (self.target < 0)  # where the direction is + towards the target
+        return np.stack([np.where(mirrored, -1, 1) * np.sign(lots), np.abs(lots)], axis=-1).astype(np.float32)
 
     def legs(self, lots: Any, close: Any = False) -> np.ndarray:
         """An arbitrageur's actions: + buys the pair's first book and sells the second; 0 does nothing. (E, K, P) each.

@@ -2,7 +2,8 @@
 
 A maker quotes each node: bid offset and ask offset from the mid (in units of `quote_spread` ticks), size (lots).
 A taker trades each node that it has a target in (all, where the target is 0): direction (buy > threshold, sell <
--threshold, else wait), size (lots).
+-threshold, else wait), size (lots). With `mirror` the direction is + towards the target. A direction of exactly 0 sends
+nothing, whatever the rules for targets say.
 An arbitrageur trades each pair (i, j): direction (> threshold: buy i, sell j; < -threshold: the reverse), close
 (> threshold: instead, reduce what it holds in both legs), size (lots per leg). Its pairs' orders in one book are netted.
 Prices are computed in 1/65536 tick, so that CPU and GPU agree.
@@ -34,16 +35,19 @@ from ..market.state import (
     MARKET_QTY,
     MAX_OFFSET,
     MAX_SIZE,
+    MIRROR,
+    MUST_FINISH,
     NOW,
     QUOTE_SPREAD,
     ROLE,
     SLOT,
+    STEP,
     STOP_AT_TARGET,
     TAKER,
     THRESHOLD,
 )
 from .observe import edge_feature_names, node_feature_names, vector_feature_names
-from .reward import TERMS
+from .reward import reward_terms
 
 ACTION_NAMES = {
     "maker": ("bid_offset", "ask_offset", "size"),
@@ -95,7 +99,7 @@ def role_specs(cfg: Config) -> dict[str, RoleSpec]:
             node_features=node_feature_names(),
             edge_features=edge_feature_names(),
             vector_features=vector_feature_names(cfg),
-            reward_terms=TERMS[role],
+            reward_terms=reward_terms(role, section),
             agents=slice(first, first + section.count),
         )
         first += section.count
@@ -171,11 +175,24 @@ def _order(message, signed):
 
 @inlined()
 def _towards_target(p, state, action, env, a, g):
-    """Signed lots of a taker's order, cut so that its inventory stays between 0 and the target (stop_at_target)."""
-    lots = _sign(action[0], p.agent_float[g, THRESHOLD]) * _lots(action[1], p.agent[g, MAX_SIZE])
-    if p.agent[g, STOP_AT_TARGET] and not p.agent[g, FREE]:
-        held = state.account[env, a, g, INVENTORY]
-        target = state.target[env, g, a]
+    """Signed lots of a taker's order.
+
+    With stop_at_target cut so that its inventory stays between 0 and the target. With must_finish never against the
+    target's side, and at least what max_size at every later decision could not make up for.
+    """
+    most = p.agent[g, MAX_SIZE]
+    lots = _sign(action[0], p.agent_float[g, THRESHOLD]) * _lots(action[1], most)
+    if p.agent[g, FREE] or action[0] == 0.0:
+        return lots
+    held = state.account[env, a, g, INVENTORY]
+    target = state.target[env, g, a]
+    side = 1 if target > 0 else -1
+    if p.agent[g, MIRROR]:
+        lots *= side
+    if p.agent[g, MUST_FINISH]:
+        later = max(p.episode_steps - state.clock[env, STEP] - 1, 0) * most
+        lots = side * min(max(lots * side, abs(target) - side * held - later, 0), most)
+    if p.agent[g, STOP_AT_TARGET]:
         lots = min(max(lots, min(target, 0) - held), max(target, 0) - held)
     return lots
 

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 from ..market.jit import inlined, kernel
-from ..market.state import BEFORE, EPISODE, INVENTORY, NOW, STEP
+from ..market.state import BEFORE, EPISODE, FREE, INVENTORY, NOW, ROLE, STEP, TAKER
 from ..market.step import begin_step, end_step, reset_env, step_book
 from .actions import decode
 from .observe import mark_mid, observe_env, update_features
@@ -78,8 +78,10 @@ def step_env(p, f, tape, state, out, maker, taker, arb, env):
     out.done[env] = done
     for g in range(agents):
         was = state.active[env, g, BEFORE] != 0
-        out.flag[env, g, TERMINATED] = was and state.active[env, g, NOW] == 0
-        out.flag[env, g, TRUNCATED] = over and state.active[env, g, NOW] != 0
+        # A target has a deadline: there is nothing beyond it to be worth anything. The others' markets go on.
+        deadline = over and p.agent[g, ROLE] == TAKER and p.agent[g, FREE] == 0
+        out.flag[env, g, TERMINATED] = was and (state.active[env, g, NOW] == 0 or deadline)
+        out.flag[env, g, TRUNCATED] = over and state.active[env, g, NOW] != 0 and not deadline
         out.flag[env, g, ACTIVE] = was
         for i in range(4):
             out.running[env, g, i] += out.terms[env, g, i]

@@ -178,8 +178,9 @@ class MarketEnv:
     ) -> tuple[dict[str, Observation], dict, dict, dict, dict[str, Any]]:
         """Advance every environment by one decision.
 
-        Returns obs, reward (E, K) float32, terminated (E, K) bool (the agent broke its drawdown limit), truncated
-        (E, K) bool (time limit), info. info: "done" (E,), "active" and "terms" by role, "final_obs" and "episodes"
+        Returns obs, reward (E, K) float32, terminated (E, K) bool (the agent broke its drawdown limit, or
+        the deadline of its target has come), truncated (E, K) bool (time limit), info. info: "done" (E,), "active" and
+        "terms" by role, "final_obs" and "episodes"
         (None where no episode ended). Raises ValueError for actions of the wrong shape or with NaN.
         """
         self._check_started("step")

@@ -25,6 +25,7 @@ from ..market.state import (
     MID_PREV,
     MID_SLOW,
     MID_START,
+    MIRROR,
     NOW,
     OFI,
     ORDER_AHEAD,
@@ -69,6 +70,12 @@ PRIVATE = (
 # spread, ticks; imbalance: difference at the best.
 EDGES = ("weight", "same_underlying", "gap", "cost", "imbalance")
 PUBLIC_COUNT = len(PUBLIC)
+# What changes where the book is seen from the other side: buys for sells, up for down.
+NODE = PUBLIC + PRIVATE
+SIGNED_FEATURES = ("move", "drift", "gap_slow", "gap_venues", "imbalance", "depth_imbalance", "order_flow", "trade_flow",
+                   "inventory", "remaining")  # fmt: skip
+NEGATED = tuple(NODE.index(name) for name in SIGNED_FEATURES)
+SWAPPED = tuple((NODE.index(n), NODE.index(n.replace("bid", "ask"))) for n in NODE if n.startswith("bid"))
 SLOW = 0.05  # weight of a new mid in the slow average, of a new move in the variance
 
 
@@ -81,7 +88,7 @@ class Observation(NamedTuple):
 
 
 def node_feature_names() -> tuple[str, ...]:
-    return PUBLIC + PRIVATE
+    return NODE
 
 
 def edge_feature_names() -> tuple[str, ...]:
@@ -181,6 +188,15 @@ def _observe_own(p, state, out, env, g, a):
 
 
 @inlined()
+def _mirror(row):
+    """One agent's features of a book (F,), seen from the other side, in place."""
+    for i in NEGATED:
+        row[i] = -row[i]
+    for i, j in SWAPPED:
+        row[i], row[j] = row[j], row[i]
+
+
+@inlined()
 def observe_env(p, state, nodes, edges, vector, env):
     """Write one environment's observation: nodes (E, G, N, F), edges (E, P, Fe), vector (E, G, V), float32."""
     books = state.head.shape[1]
@@ -205,6 +221,10 @@ def observe_env(p, state, nodes, edges, vector, env):
             edges[env, i, 2] = 10.0 * (nodes[env, 0, x, 1] - nodes[env, 0, y, 1])
         edges[env, i, 3] = 0.5 * (nodes[env, 0, x, 4] + nodes[env, 0, y, 4])
         edges[env, i, 4] = nodes[env, 0, x, 7] - nodes[env, 0, y, 7]
+    for g in range(p.agent.shape[0]):
+        for a in range(books if p.agent[g, MIRROR] else 0):
+            if state.target[env, g, a] < 0:
+                _mirror(nodes[env, g, a])
     clock = state.clock[env]
     for g in range(p.agent.shape[0]):
         net = 0.5 * state.equity[env, g, NOW] - state.money[env, g, NOW]

@@ -10,16 +10,20 @@ from scipy.linalg import expm
 from ..config import ROLES, Config
 from .state import (
     ALLOW,
+    ARRIVAL,
     CANCEL_BOTH,
     CANCEL_INCOMING,
     CANCEL_RESTING,
     DECREMENT,
     FIFO,
+    MTM,
     PRO_RATA,
+    TWAP,
     Params,
 )
 
 ONE = 65536.0
+BENCHMARKS = {"mtm": MTM, "arrival": ARRIVAL, "twap": TWAP}
 MATCHINGS = {"fifo": FIFO, "pro_rata": PRO_RATA}
 SELF_TRADES = {
     "allow": ALLOW,
@@ -131,6 +135,9 @@ def make_params(
         [side] * len(agents),
         of("stop_at_target", 0),
         [int(code == 1 and a.target == 0) for code, _, a in agents],
+        of("must_finish", 0),
+        [BENCHMARKS[getattr(a, "benchmark", "mtm")] for _, _, a in agents],
+        of("mirror", 0),
     ]
     agents_float = [
         of("latency", 0.0),

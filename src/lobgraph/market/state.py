@@ -131,6 +131,11 @@ POST_ONLY = 5
 TARGET_SIDE = 6  # +1 buy, -1 sell, 0 drawn at reset
 STOP_AT_TARGET = 7
 FREE = 8  # 1: a taker without a target trades every book both ways, up to its inventory limit
+MUST_FINISH = 9
+BENCHMARK = 10  # MTM, ARRIVAL, TWAP: what a taker's reward is measured against
+MIRROR = 11
+AGENT_COLUMNS = 12
+MTM, ARRIVAL, TWAP = 0, 1, 2
 LATENCY = 0  # seconds
 MAX_DRAWDOWN = 1  # tick-lots; inf: no limit
 MAX_OFFSET = 2  # in quote_spread
@@ -227,7 +232,7 @@ class Params(NamedTuple):
     depth_levels: int
     show_regime: int
     book: np.ndarray  # (A, BOOK_COLUMNS) int64
-    agent: np.ndarray  # (G, 9) int64
+    agent: np.ndarray  # (G, AGENT_COLUMNS) int64
     agent_float: np.ndarray  # (G, 7) float64
     target: np.ndarray  # (G, A) int64 lots, unsigned
     chain: np.ndarray  # (R + 1, R) int64 cumulative probabilities, 1/2^32; row: from; the last row: at reset

@@ -55,6 +55,8 @@ def meet(
     ]  # another episode at each step
     nodes, edges, vector = (torch.stack([kept[i][part][e] for i, e in chosen]) for part in range(3))
     side = np.sign(series.target[[e for _, e in chosen]][:, series.specs[role].agents])
+    if role == "taker" and cfg.agents.taker.mirror:
+        side = np.abs(side)  # what it saw and says is the target's side already
     return series, Background(nodes, edges, vector, torch.from_numpy(side.astype(np.float32)))
 
 
