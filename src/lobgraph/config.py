@@ -38,6 +38,7 @@ Int = Annotated[int, BeforeValidator(_no_bool)]
 Positive = Annotated[Float, Field(gt=0, le=1e6)]
 NonNegative = Annotated[Float, Field(ge=0, le=1e6)]
 Fraction = Annotated[Float, Field(ge=0, le=1)]
+Discount = Annotated[Float, Field(gt=0, le=1)]
 Count = Annotated[Int, Field(ge=1)]
 PerBook = list[Float] | Float  # one value for all books, or one per book
 Schedule = Literal[
@@ -322,6 +323,8 @@ class MakerConfig(Section):
     max_size: Annotated[Int, Field(ge=1, le=1_000_000)] = 10  # lots per quote
     post_only: bool = True  # a quote that would trade at arrival slides to the best price that does not
     risk_aversion: NonNegative = 0.0  # exponential utility of the return, per tick-lot; 0: its mean counts
+    gamma: Discount | None = None  # of this role; None: ppo.gamma
+    gae_lambda: Fraction | None = None  # likewise
     inventory_penalty: NonNegative = 0.002  # l_inv, per lot^2 and step
     liquidity_reward: NonNegative = 0.05  # l_liq, per step of two-sided presence
     presence_distance: Positive = 5.0  # ticks from the mid within which a quote counts as presence
@@ -346,6 +349,8 @@ class TakerConfig(Section):
     target_side: Literal["buy", "sell", "random"] = "random"
     target_books: list[str] | None = None  # None: every book
     risk_aversion: NonNegative = 0.0  # exponential utility of the return, per tick-lot; 0: its mean counts
+    gamma: Discount | None = None  # of this role; None: ppo.gamma
+    gae_lambda: Fraction | None = None  # likewise
     inventory_penalty: NonNegative = 0.0
     delay_penalty: NonNegative = 0.02  # l_delay, per lot remaining and step
     risk: RiskConfig = RiskConfig()
@@ -359,6 +364,8 @@ class ArbitrageurConfig(Section):
     max_size: Annotated[Int, Field(ge=1, le=1_000_000)] = 10  # lots per leg and step
     threshold: Annotated[Float, Field(ge=0, lt=1)] = 0.5  # signals below it do nothing
     risk_aversion: NonNegative = 0.0  # exponential utility of the return, per tick-lot; 0: its mean counts
+    gamma: Discount | None = None  # of this role; None: ppo.gamma
+    gae_lambda: Fraction | None = None  # likewise
     inventory_penalty: NonNegative = 0.001
     unhedged_penalty: NonNegative = 0.005  # l_unhedged, per lot of net inventory and step
     risk: RiskConfig = RiskConfig()
@@ -408,7 +415,7 @@ class PPOConfig(Section):
     lr_schedule: Schedule = "linear"
     lr_warmup: Fraction = 0.0  # share of the training over which lr first rises from zero
     lr_end: Fraction = 0.0  # share of lr left at the end (of a linear or cosine schedule)
-    gamma: Annotated[Float, Field(gt=0, le=1)] = 0.99
+    gamma: Discount = 0.99
     gae_lambda: Fraction = 0.95
     clip: Annotated[Float, Field(gt=0, lt=1)] = 0.2
     ent_coef: NonNegative = 0.0

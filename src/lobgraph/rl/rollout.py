@@ -8,15 +8,15 @@ Steps of agents that have already ended are marked and count nowhere.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from ..config import PPOConfig
+from ..config import Config, PPOConfig
 from ..models.policy import PolicySet
 from .gae import compute_gae
 
@@ -40,6 +40,25 @@ class VectorEnv(Protocol):
 
     def reset(self, seed: int | None = None) -> Any: ...
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]: ...
+
+
+class Aim(NamedTuple):
+    """What a role's learner makes as large as it can: a discounted return, or its certainty equivalent."""
+
+    gamma: float
+    gae_lambda: float  # how far credit goes beyond the critic's word
+    risk_aversion: float  # per unit of reward; 0: the mean return
+
+
+def aims_of(cfg: Config, roles: Iterable[str]) -> dict[str, Aim]:
+    """Each role's aim: its own settings, or where it has none those of `ppo`."""
+    found = {}
+    for role in roles:
+        own = getattr(cfg.agents, role)
+        gamma = cfg.ppo.gamma if own.gamma is None else own.gamma
+        gae_lambda = cfg.ppo.gae_lambda if own.gae_lambda is None else own.gae_lambda
+        found[role] = Aim(gamma, gae_lambda, own.risk_aversion)
+    return found
 
 
 @dataclass
@@ -75,11 +94,9 @@ class FinalObs:
 class Rollout:
     """Storage of one rollout and the code that fills it; `collect` then `advantages`, once per update."""
 
-    def __init__(
-        self, env: VectorEnv, policies: PolicySet, ppo: PPOConfig, risk_aversion: Mapping[str, float]
-    ) -> None:
+    def __init__(self, env: VectorEnv, policies: PolicySet, ppo: PPOConfig, aims: Mapping[str, Aim]) -> None:
         self.env, self.policies, self.ppo = env, policies, ppo
-        self.risk_aversion = risk_aversion  # by role, per unit of reward
+        self.aims = aims  # by role
         self.T, self.E = ppo.rollout_steps, env.num_envs
         samples = self.T * self.E
         _, agents, n, f = env.nodes.shape
@@ -165,10 +182,11 @@ class Rollout:
         ppo = self.ppo
         for role, store in self.roles.items():
             done = store.terminated | store.truncated
-            rewards, aversion = store.rewards, self.risk_aversion[role]
+            aim = self.aims[role]
+            rewards, aversion = store.rewards, aim.risk_aversion
             if ppo.norm_reward:
                 scaler = self.policies.scaler(role)
-                scaler.update_returns(rewards, done, store.active, store.running, ppo.gamma)
+                scaler.update_returns(rewards, done, store.active, store.running, aim.gamma)
                 rewards, aversion = rewards * scaler.scale, aversion / float(scaler.scale)
             values = self._by_step(store.values)
             advantages, returns = compute_gae(
@@ -177,8 +195,8 @@ class Rollout:
                 store.next_values,
                 store.terminated,
                 store.truncated,
-                ppo.gamma,
-                ppo.gae_lambda,
+                aim.gamma,
+                aim.gae_lambda,
                 aversion,
             )
             self._by_step(store.advantages).copy_(advantages)

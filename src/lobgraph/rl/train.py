@@ -22,7 +22,7 @@ from .evaluator import SEED, Evaluator, check_evaluation
 from .held import check_learners, hold
 from .ppo import PPO
 from .progress import Progress, print_summary
-from .rollout import Rollout, TrainingError, VectorEnv
+from .rollout import Rollout, TrainingError, VectorEnv, aims_of
 from .run import Run, RunWriter, Stopped, new_directory
 from .schedules import between, share
 
@@ -57,8 +57,7 @@ class Trainer:
         self.policies: PolicySet = make_policies(env, cfg)
         self.sampling = torch.Generator().manual_seed(2 * cfg.run.seed)  # actions
         self.shuffling = torch.Generator().manual_seed(2 * cfg.run.seed + 1)  # minibatches
-        aversion = {role: getattr(cfg.agents, role).risk_aversion for role in env.specs}
-        self.rollout = Rollout(env, self.policies, cfg.ppo, aversion)
+        self.rollout = Rollout(env, self.policies, cfg.ppo, aims_of(cfg, env.specs))
         self.ppo = PPO(self.policies, cfg.ppo, self.shuffling)
         self.samples = cfg.ppo.rollout_steps * env.num_envs  # env steps per update
         self.updates = math.ceil(cfg.ppo.total_steps / self.samples)
