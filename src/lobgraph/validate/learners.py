@@ -39,15 +39,19 @@ class Learner(NamedTuple):
     lr: float
     gae_lambda: float
     least: float  # share of the best policy's objective; for a cost: 2 less its multiple
+    more: tuple[str, ...] = ()  # other settings
 
 
 # Exploration and steps were chosen on the published parameters; docs/training.md says what mattered.
 LEARNERS = {
-    "avellaneda_stoikov": Learner(128, 2_000_000, 1.5e-3, 0.95, 0.97),
+    # the certainty equivalents of bad policies are huge: their critic's gradient would leave the policy none of the norm
+    "avellaneda_stoikov": Learner(
+        128, 3_000_000, 1.5e-3, 0.95, 0.97, ("ppo.vf_coef=0.05", "ppo.max_grad_norm=4")
+    ),
     "cj_making": Learner(128, 2_000_000, 1.5e-3, 0.95, 0.97),
-    "cj_execution": Learner(64, 2_500_000, 2e-3, 0.9, 0.97),
+    "cj_execution": Learner(64, 3_000_000, 2e-3, 0.9, 0.97),
     "almgren_chriss": Learner(1024, 2_000_000, 1.5e-3, 0.9, 0.97),
-    "pair": Learner(32, 4_000_000, 1.5e-3, 0.95, 0.95),
+    "pair": Learner(64, 4_000_000, 1.5e-3, 0.95, 0.95),
 }
 
 
@@ -130,8 +134,10 @@ def settings(name: str, market: KnownMarket, seed: int, overrides: tuple[str, ..
         f"ppo.rollout_steps={max(market.steps, 2)}",
         f"ppo.total_steps={how.total_steps}",
         f"ppo.lr={how.lr}",
+        "ppo.lr_schedule=cosine",
         f"ppo.gae_lambda={how.gae_lambda}",
         f"ppo.initial_std={std}",
+        *how.more,
     ]
     if isinstance(market, AvellanedaStoikovMarket):
         own.append(f"agents.maker.risk_aversion={market.gamma}")
