@@ -201,3 +201,25 @@ def test_a_full_inventory_is_not_added_to():
     always = table_policy("eager", np.full((20, 3, 2), -1.0))
     results = market.simulate(always, 500)
     assert set(np.unique(results.inventory)) <= {-1.0, 0.0, 1.0}
+
+
+def test_exploring_starts_are_even_and_leave_the_rest_alone():
+    market = making(start_inventory=3, max_inventory=5)
+    market = market.copy(70_000, 1)
+    market.reset()
+    values, counts = np.unique(market.inventory[:, 0], return_counts=True)
+    assert values.tolist() == [-3, -2, -1, 0, 1, 2, 3]
+    assert np.abs(counts / 10_000 - 1.0).max() < 0.05
+    assert (
+        np.abs(making(start_inventory=9, max_inventory=5).copy(500, 1).reset()["maker"].nodes[..., 0]).max()
+        == 5
+    )
+    assert market.value() == making(max_inventory=5).value()
+
+
+def test_wealth_as_reward_adds_up_to_the_profit():
+    utility, wealth = stoikov(steps=50), stoikov(steps=50, reward="wealth")
+    a, b = (m.simulate(m.inventory_strategy(), 2000, 3) for m in (utility, wealth))
+    np.testing.assert_array_equal(a.profit, b.profit)
+    np.testing.assert_allclose(b.objective, b.profit, atol=1e-9)
+    assert utility.estimate(a) == wealth.estimate(b)
