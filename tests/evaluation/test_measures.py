@@ -56,7 +56,7 @@ def test_nothing_done() -> None:
     table = measure(still(config()))
     for role in ROLES:
         r = table[table["role"] == role].iloc[0]
-        zero = ["return", "pnl", "spread_capture", "holding", "fees", "max_drawdown", "var_95", "cvar_95", "turnover",
+        zero = ["return", "objective", "pnl", "spread_capture", "holding", "fees", "max_drawdown", "var_95", "cvar_95", "turnover",
                 "max_inventory", "final_inventory", "mean_abs_inventory"]  # fmt: skip
         assert (r[zero] == 0).all()
         assert r["length"] == 4
@@ -76,6 +76,20 @@ def test_money() -> None:
     s.terms[:, 0, MAKER, 1] = [0, -2, 0, 0]
     r = row(s, "maker")
     assert r[["pnl", "spread_capture", "holding", "fees", "return"]].tolist() == [13, 3, 12, 2, 13]
+
+
+def test_objective() -> None:
+    """A pnl of 13 less penalties; what a maker is given for presence is no part of it."""
+    s = still(config())
+    s.equity[:, 0] = np.array([0, 3, 1, 13, 13])[:, None]
+    s.terms[:, 0, :, 0] = np.array([3, -2, 12, 0])[:, None]
+    s.terms[1, 0, :, 2], s.terms[2, 0, :, 3] = (
+        -4.0,
+        [0.5, -2.0, -1.0],
+    )  # inventory; liquidity, delay, unhedged
+    for role, want, paid in (("maker", 9.0, 9.5), ("taker", 7.0, 7.0), ("arbitrageur", 8.0, 8.0)):
+        r = row(s, role)
+        assert (r["pnl"], r["objective"], r["return"]) == (13.0, want, paid), role
 
 
 def test_risk() -> None:

@@ -26,11 +26,13 @@ class Measure(NamedTuple):
 
 
 _M, _T, _A = ("maker",), ("taker",), ("arbitrageur",)
+PENALTIES = ("inventory", "delay", "unhedged")  # reward terms that the objective counts beside pnl
 TAIL = 20  # var_95 and cvar_95: the worst 1 in 20 steps
 
 # fmt: off
 MEASURES: dict[str, Measure] = {
     "return": Measure("tick-lots", "sum of its rewards: pnl and what the scenario adds or takes for inventory, delay, presence or being unhedged"),
+    "objective": Measure("tick-lots", "pnl less the role's penalties (inventory, delay, being unhedged): return without what is given for presence"),
     "length": Measure("steps", "decisions until its episode ended"),
     "pnl": Measure("tick-lots", "equity at its end: cash and inventory at the mark, after fees; spread_capture + holding - fees"),
     "spread_capture": Measure("tick-lots", "by how much its fills were better than the mid when the incoming order arrived"),
@@ -95,8 +97,11 @@ def _money(own: Own) -> dict[str, np.ndarray]:
     s = own.series
     pnl, fees = own.at_end(own.equity), own.at_end(own.of(s.fees))
     edge = own.at_end(own.of(s.edge)).sum(axis=-1)
+    terms = own.of(s.terms)
+    penalty = [name in PENALTIES for name in s.specs[own.role].reward_terms]
     return {
-        "return": own.total(own.of(s.terms)),
+        "return": own.total(terms),
+        "objective": pnl + own.total(terms[..., penalty]),
         "length": own.end,
         "pnl": pnl,
         "spread_capture": edge,

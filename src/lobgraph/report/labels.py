@@ -22,6 +22,7 @@ class Label(NamedTuple):
 _MONEY, _RISK = "Profit and loss", "Risk"
 LABELS = {
     "return": Label(_MONEY, "episode reward", "tick-lots", HIGHER),
+    "objective": Label(_MONEY, "profit less penalties", "tick-lots", HIGHER),
     "pnl": Label(_MONEY, "profit after fees", "tick-lots", HIGHER),
     "spread_capture": Label(_MONEY, "spread capture", "tick-lots", HIGHER),
     "holding": Label(_MONEY, "holding (mark to market)", "tick-lots", HIGHER),
@@ -70,7 +71,7 @@ KEYS = ("episode", "role", "agent", "actor", "regime", "book")  # columns that a
 
 # What a reader looks for first, by role; the other measures follow in the full tables.
 FIRST = {
-    "maker": ("pnl", "spread_capture", "holding", "fees", "sharpe", "max_drawdown", "cvar_95", "mean_abs_inventory",
+    "maker": ("objective", "pnl", "spread_capture", "holding", "fees", "sharpe", "max_drawdown", "cvar_95", "mean_abs_inventory",
               "turnover", "fill_ratio", "quoted_spread", "time_at_best"),
     "taker": ("shortfall", "slippage_twap", "slippage_vwap", "completion", "pnl", "fees", "aggressive_share",
               "mean_abs_inventory"),

@@ -25,7 +25,8 @@ from .tables import p_value
 NARROWER = 0.8  # paired over unpaired width from which on pairing is said to have helped little
 # What is printed by role; the report has all measures.
 KEY = {
-    "maker": ("return", "pnl", "spread_capture", "holding", "fees", "mean_abs_inventory", "quoted_spread", "fill_ratio"),
+    "maker": ("objective", "return", "pnl", "spread_capture", "holding", "fees", "mean_abs_inventory", "quoted_spread",
+              "fill_ratio"),
     "taker": ("return", "pnl", "shortfall", "slippage_twap", "slippage_vwap", "completion", "turnover", "fees"),
     "arbitrageur": ("return", "pnl", "gap_captured", "hedge_error", "exposure", "fees"),
     "market": ("spread", "depth", "volatility", "pricing_error", "crash_depth", "recovery_time"),
@@ -41,7 +42,7 @@ def present(
         _differences(c, role),
         f"Differences from {c.names[0]}, paired, with 95 % intervals; p by Holm over its rivals",
     )
-    own = [] if role == "market" else [f"return: {MEASURES['return'].meaning}"]
+    own = [f"{name}: {MEASURES[name].meaning}" for name in ("objective", "return") if name in KEY[role]]
     own.append(pairing(c, role))
     for line in own:
         say(line)
