@@ -66,7 +66,8 @@ def transfer(
     train_on: Annotated[int, typer.Option(min=1, help="Number of books to train on.")] = 4,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings at each size.")] = 1,
     equal: Annotated[
-        str, typer.Option(help="Trained at each size with equal episodes, or equal steps (books times steps).")
+        str,
+        typer.Option(help="Trained at each size with equal episodes, or equal steps (books times steps)."),
     ] = "episodes",
     episodes: Episodes = 1000,
     seed: Seed = 1_000_003,
