@@ -14,7 +14,7 @@ from lobgraph.evaluation.ablate import (
     variant_config,
 )
 from lobgraph.evaluation.clusters import crossed
-from lobgraph.evaluation.transfer import HERE, ZERO, at_equal_cost, resized, share_table, transfer
+from lobgraph.evaluation.transfer import HERE, ZERO, at_equal, resized, share_table, transfer
 from lobgraph.market.params import edge_weights
 
 
@@ -163,13 +163,17 @@ def test_lists_by_underlying_pairs_and_targets_repeat_too() -> None:
 
 def test_training_at_another_size_costs_the_same() -> None:
     cfg = small(env={"num_envs": 8}, ppo={"total_steps": 320, "target_kl": 0.04})
-    big, one = at_equal_cost(cfg, 16, 4), at_equal_cost(cfg, 2, 4)
+    big, one = at_equal("steps", cfg, 16, 4), at_equal("steps", cfg, 2, 4)
     assert (big.env.num_envs, one.env.num_envs) == (2, 16)
     for own, n in ((big, 16), (one, 2)):
         assert own.ppo.total_steps * n == cfg.ppo.total_steps * 4
         assert own.ppo.total_steps // (own.ppo.rollout_steps * own.env.num_envs) == 4  # updates
-    assert big.ppo.target_kl == pytest.approx(0.16)
-    assert at_equal_cost(cfg, 4, 4) == cfg
+    assert (big.ppo.target_kl, big.ppo.clip) == pytest.approx((0.16, 0.4))
+    assert at_equal("steps", cfg, 4, 4) == at_equal("episodes", cfg, 4, 4) == cfg
+    wide = at_equal("episodes", cfg, 16, 4)
+    assert (wide.env.num_envs, wide.ppo.total_steps, wide.ppo.target_kl) == (8, 320, pytest.approx(0.16))
+    with pytest.raises(ConfigError, match="there are episodes, steps"):
+        at_equal("money", cfg, 16, 4)
 
 
 def test_shares() -> None:

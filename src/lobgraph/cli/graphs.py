@@ -65,6 +65,10 @@ def transfer(
     books: Annotated[str, typer.Option(help="Numbers of books to play on, with commas.")] = "2,4,8,16,32",
     train_on: Annotated[int, typer.Option(min=1, help="Number of books to train on.")] = 4,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings at each size.")] = 1,
+    equal: Annotated[
+        str,
+        typer.Option(help="Trained at each size with equal episodes, or equal steps (books times steps)."),
+    ] = "episodes",
     episodes: Episodes = 1000,
     seed: Seed = 1_000_003,
     overrides: Overrides = None,
@@ -82,7 +86,7 @@ def transfer(
     from ..rl.run import numbered_directory
 
     path = numbered_directory(directory, cfg.name)
-    present_transfer(study(cfg, path, sizes, train_on, seeds, episodes, seed, _note), path)
+    present_transfer(study(cfg, path, sizes, train_on, seeds, episodes, seed, _note, equal), path)
 
 
 @app.command()

@@ -20,6 +20,7 @@ from .ablate import Note, by_seed, played, train_all
 from .clusters import crossed, crossed_ratio
 
 HERE, ZERO = "trained here", "zero-shot"
+COSTS = ("episodes", "steps")  # in which a policy trained at another size costs as much
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Transfer:
     seeds: list[int]
     episodes: int
     seed: int  # of the episodes
+    equal: str  # of COSTS
     outcomes: pd.DataFrame  # a row per size, variant (ZERO, HERE), seed, role and episode: return per book
     shares: (
         pd.DataFrame
@@ -115,13 +117,19 @@ def _resize_agents(cfg: Config, role: str, section: dict[str, Any], names: list[
         section["liquidity_reward"] = own.liquidity_reward * n / m
 
 
-def at_equal_cost(cfg: Config, books: int, of: int) -> Config:
-    """`cfg` resized, trained with the book-steps and updates of a training on `of` books: fewer environments, as it grows.
+def at_equal(cost: str, cfg: Config, books: int, of: int) -> Config:
+    """`cfg` resized, with the updates of a training on `of` books and as many episodes, or as many book-steps.
 
-    A policy's divergence is the sum over the books it acts in, so its bound (target_kl) goes with their number.
+    episodes: the same environments, so that the cost goes with the books. One advantage covers the actions in all books:
+    on n books it holds n signals and, of independent books, sqrt(n) times the noise, which meets the sqrt(n) of their
+    actions' scores. The gradient's signal to noise is thus that of as many episodes, not of as many book-steps.
+    steps: environments fewer as books are more. In both a policy's divergence is the sum over the books it acts in, so its
+    bound (target_kl) goes with their number, and that of the probability ratio (clip) with its root.
     """
+    if cost not in COSTS:
+        raise ConfigError(f"equal: no {cost!r}; there are {', '.join(COSTS)}")
     own = resized(cfg, books)
-    envs = max(1, round(cfg.env.num_envs * of / books))
+    envs = cfg.env.num_envs if cost == "episodes" else max(1, round(cfg.env.num_envs * of / books))
     updates = math.ceil(cfg.ppo.total_steps / (cfg.ppo.rollout_steps * cfg.env.num_envs))
     tree = own.model_dump(mode="json", exclude_unset=True)
     tree["env"] = tree.get("env", {}) | {"num_envs": envs}
@@ -129,6 +137,7 @@ def at_equal_cost(cfg: Config, books: int, of: int) -> Config:
         "total_steps": updates * cfg.ppo.rollout_steps * envs,
         "minibatches": math.gcd(cfg.ppo.minibatches, cfg.ppo.rollout_steps * envs),
         "target_kl": None if cfg.ppo.target_kl is None else cfg.ppo.target_kl * books / of,
+        "clip": min(cfg.ppo.clip * math.sqrt(books / of), 0.9),
     }
     return make_config(tree)
 
@@ -142,13 +151,14 @@ def transfer(
     episodes: int = 1000,
     seed: int = 1_000_003,
     note: Note = print,
+    equal: str = "episodes",
 ) -> Transfer:
-    """Train on `train_on` books and, at equal cost, at every other size; play both at each size on the same episodes.
+    """Train on `train_on` books and, at `equal` cost, at every other size; play both at each size on the same episodes.
 
     Runs are written to directory/<n> books-s<seed>. Raises ConfigError for a scenario that cannot be resized.
     """
     sizes = sorted(dict.fromkeys(sizes))
-    configs = {n: at_equal_cost(cfg, n, train_on) for n in sorted({*sizes, train_on})}
+    configs = {n: at_equal(equal, cfg, n, train_on) for n in sorted({*sizes, train_on})}
     numbers = [cfg.run.seed + i for i in range(seeds)]
     plan = {
         (f"{n} books", s): make_config(own.model_dump(mode="json", exclude_unset=True), [f"run.seed={s}"])
@@ -166,7 +176,9 @@ def transfer(
         table = played(configs[n], worlds, episodes, seed, None)
         parts.append(table.assign(books=n, **{"return": table["return"] / n, "pnl": table["pnl"] / n}))
     outcomes = pd.concat(parts, ignore_index=True)
-    return Transfer(cfg, sizes, train_on, numbers, episodes, seed, outcomes, share_table(outcomes, train_on))
+    return Transfer(
+        cfg, sizes, train_on, numbers, episodes, seed, equal, outcomes, share_table(outcomes, train_on)
+    )
 
 
 def share_table(outcomes: pd.DataFrame, train_on: int) -> pd.DataFrame:

@@ -91,7 +91,7 @@ def transfer_figure(found: Transfer, role: str) -> Figure:
     with style():
         fig, [[left, right]] = figure(1, 2, 5.0, 3.2)
         for name, label, colour, shift in (
-            ("here", "trained at that size, equal cost", CYCLE[1], 1.03),
+            ("here", f"trained at that size, equal {found.equal}", CYCLE[1], 1.03),
             ("zero", f"trained on {found.train_on} books, as it is", CYCLE[0], 1 / 1.03),
         ):
             _line(left, books * shift, table, name, colour, label)

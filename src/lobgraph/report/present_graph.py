@@ -78,7 +78,11 @@ def present_transfer(found: Transfer, directory: Path) -> None:
         if len(found.seeds) > 1
         else "intervals: 95 %, over episodes; of one training nothing is known"
     )
-    say("trained there: equal book-steps and updates, environments fewer as books are more")
+    cost = {
+        "episodes": "episodes and updates",
+        "steps": "book-steps and updates, episodes fewer as books are more",
+    }
+    say(f"trained there: equal {cost[found.equal]}")
     files = _write({"shares": found.shares, "outcomes": found.outcomes}, directory)
     for role in found.shares["role"].unique():
         files.append(save(transfer_figure(found, role), directory / f"transfer_{role}.png"))
