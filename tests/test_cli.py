@@ -303,7 +303,7 @@ def test_ablate(lobgraph, pair_of_books, tmp_path):
 def test_transfer(lobgraph, pair_of_books, tmp_path):
     few = ("--train-on", 2, "--episodes", 4, "--dir", tmp_path / "out")
     done = lobgraph("transfer", pair_of_books, "--books", "2,3", *few)
-    assert "equal book-steps" in done.out
+    assert "trained there: equal episodes" in done.out
     (home,) = (tmp_path / "out").iterdir()
     assert pd.read_csv(home / "shares.csv")["books"].tolist() == [2, 3]
     assert (home / "transfer_maker.png").stat().st_size > 10_000

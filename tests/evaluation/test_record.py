@@ -52,7 +52,7 @@ def busy(seed: int = 0) -> dict[str, Actor]:
     ("market.mark=mid", "agents.maker.risk.max_drawdown=30", "agents.taker.latency=0.3"),
 ])  # fmt: skip
 def test_pnl_is_the_sum_of_its_parts(overrides: tuple[str, ...]) -> None:
-    (s,) = play(market(*overrides), busy(), 12)
+    (s,) = play(market(*overrides, "agents.taker.benchmark=mtm"), busy(), 12)
     table = measure(s)
     assert (table["turnover"] > 0).mean() > 0.9
     parts = table["spread_capture"] + table["holding"] - table["fees"]

@@ -146,7 +146,7 @@ def test_first_policy_is_near_the_middle_with_the_given_std() -> None:
 
 def test_hidden_features_are_not_seen() -> None:
     env = ToyEnv(ROLES, num_envs=4)
-    policies = policies_for(env, "graph.hide=[x0, v1]")
+    policies = policies_for(env, "graph.hide=[x0, time_left]")
     obs = env.reset(1)
     before = policies.act(obs, deterministic=True)
     env.nodes[..., 0] += 3.0
