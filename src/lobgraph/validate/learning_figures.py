@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
 
 from ..known.almgren_chriss import AlmgrenChrissMarket
 from ..known.cartea_jaimungal import ExecutionMarket
@@ -77,6 +78,7 @@ def _schedule(ax: Axes, market: KnownMarket, learned: list[Learned]) -> None:
     ax.plot(times, even, color=CYCLE[7], lw=1.0, ls="--", label="even")
     for one, colour in zip(learned, cycle(CYCLE), strict=False):
         ax.plot(times, one.rule, color=colour, lw=1.0, label=f"seed {one.seed}")
+    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,.10g}"))
     ax.set(xlabel="time", ylabel=f"held ({unit})", title="schedules")
 
 
