@@ -25,6 +25,7 @@ from ..rl.checkpoint import save_policies
 from ..rl.train import Trainer
 
 POINTS = 12  # of a learning curve
+NO_COST = (np.nan, np.nan, np.nan)
 UNSEEN = 1 << 40  # added to the seed of the episodes on which a policy is judged
 EXPLORED = 10  # lots of inventory with which a maker's episodes start in training, at most
 FEWEST_STEPS = 1000  # of an episode on which a policy in Avellaneda and Stoikov's market is judged
@@ -172,7 +173,7 @@ def train_one(
         trainer.step()
         seconds += time.perf_counter() - start
         if trainer.update in marks:
-            value, error = judge(judged, trainer.policies, few, seed)
+            value, error, _ = judge(judged, trainer.policies, few, seed)
             share, spread = share_of(value, judged.value()), error / abs(judged.value())
             curve.append(Point(trainer.env_steps, share, spread))
             note(
@@ -180,12 +181,12 @@ def train_one(
             )
     if save_to is not None:
         save_policies(save_to, trainer.policies, config=cfg.model_dump(mode="json"))
-    value, error = judge(judged, trainer.policies, episodes, seed)
+    value, error, cost = judge(judged, trainer.policies, episodes, seed)
     best = judged.value()
     in_steps = max(best, judged.exact_value(judged.optimal())) if isinstance(judged, QuotingMarket) else best
     return Learned(
         name, seed, seconds, trainer.env_steps, value, error, best, in_steps, rule_of(market, trainer.policies),
-        cost_of(market, trainer.policies, episodes, seed), curve,
+        cost, curve,
     )  # fmt: skip
 
 
@@ -194,19 +195,17 @@ def share_of(value: float, best: float) -> float:
     return 1.0 + (value - best) / abs(best)
 
 
-def judge(market: KnownMarket, policies: PolicySet, episodes: int, seed: int) -> tuple[float, float]:
-    """Value of the policies' mean actions and its standard error, on episodes not trained on."""
+def judge(
+    market: KnownMarket, policies: PolicySet, episodes: int, seed: int
+) -> tuple[float, float, tuple[float, float, float]]:
+    """Value of the policies' mean actions, its standard error and `Learned.cost`, on episodes not trained on."""
     if isinstance(market, AvellanedaStoikovMarket):
-        return mean_error(market.population(policies, episodes, seed + UNSEEN))
-    return market.estimate(market.simulate(policies, episodes, seed + UNSEEN))
-
-
-def cost_of(market: KnownMarket, policies: PolicySet, episodes: int, seed: int) -> tuple[float, float, float]:
-    """Mean cost of a block's sale, its error, and the cost's variance."""
-    if not isinstance(market, AlmgrenChrissMarket):
-        return np.nan, np.nan, np.nan
-    cost = -market.simulate(policies, episodes, seed + UNSEEN).profit
-    return (*mean_error(cost), float(cost.var()))
+        return *mean_error(market.population(policies, episodes, seed + UNSEEN)), NO_COST
+    played = market.simulate(policies, episodes, seed + UNSEEN)
+    cost = NO_COST
+    if isinstance(market, AlmgrenChrissMarket):
+        cost = *mean_error(-played.profit), float(played.profit.var())
+    return *market.estimate(played), cost
 
 
 # --- what the policy does, for figures ---

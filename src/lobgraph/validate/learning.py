@@ -6,7 +6,6 @@ table.csv, machine.json, policies/<market>-s<seed>.safetensors and figures/<mark
 
 from __future__ import annotations
 
-import io
 import multiprocessing
 import os
 import threading
@@ -22,12 +21,11 @@ from scipy.stats import t as student
 
 from ..config import ConfigError, load_config
 from ..known.almgren_chriss import AlmgrenChrissMarket
-from ..rl.checkpoint import write_atomic
 from ..rl.run import numbered_directory
 from . import figures, learning_figures
 from .known_making import GLFT
 from .learners import LEARNERS, Learned, share_of, train_one, training_params
-from .run import write_params
+from .run import silent, write_params, write_table
 from .settings import Settings, make_settings
 from .table import Row, make_table
 
@@ -52,7 +50,7 @@ def learn(
     seed: int = 0,
     workers: int | None = None,
     directory: str | Path | None = None,
-    note: Callable[[str], None] = lambda _: None,
+    note: Callable[[str], None] = silent,
 ) -> pd.DataFrame:
     """Train PPO on markets whose best policy is known, and compare.
 
@@ -89,9 +87,7 @@ def learn(
     table.attrs["learned"] = learned
     if path is not None:
         table.attrs["directory"] = str(path)
-        text = io.StringIO()
-        table.to_csv(text, index=False)
-        write_atomic(path / "table.csv", text.getvalue().encode())
+        write_table(path, table)
         for name in chosen:
             fig = learning_figures.draw(learned[name], getattr(resolved, name))
             figures.save(fig, path / "figures" / f"{name}.png")

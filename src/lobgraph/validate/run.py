@@ -34,7 +34,7 @@ from .settings import choose, make_settings
 from .table import make_table
 
 
-def _silent(_: str) -> None:
+def silent(_: str) -> None:
     pass
 
 
@@ -46,7 +46,7 @@ def validate(
     quick: bool = False,
     seed: int = 0,
     directory: str | Path | None = None,
-    note: Callable[[str], None] = _silent,
+    note: Callable[[str], None] = silent,
 ) -> pd.DataFrame:
     """Measure published models in the engine and compare.
 
@@ -92,12 +92,17 @@ def validate(
     table = make_table([row for outcome in outcomes.values() for row in outcome.rows])
     if path is not None:
         table.attrs["directory"] = str(path)
-        text = io.StringIO()
-        table.to_csv(text, index=False)
-        write_atomic(path / "table.csv", text.getvalue().encode())
+        write_table(path, table)
         for name, outcome in outcomes.items():
             figures.save(runs[name][1](outcome), path / "figures" / f"{name}.png")
     return table
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """table.csv in `path`, whole or not at all."""
+    text = io.StringIO()
+    table.to_csv(text, index=False)
+    write_atomic(path / "table.csv", text.getvalue().encode())
 
 
 def write_params(path: Path, params: dict[str, Any]) -> None:
