@@ -10,7 +10,7 @@ from toy import ToyEnv, toy_config
 from lobgraph.config import ConfigError, Schedule
 from lobgraph.models.distributions import Gaussian
 from lobgraph.models.policy import Output
-from lobgraph.rl.ppo import explained_variance, ppo_losses, standardise, take
+from lobgraph.rl.ppo import explained_variance, ppo_losses, standardise, take, variance
 from lobgraph.rl.rollout import Rollout
 from lobgraph.rl.schedules import share
 from lobgraph.rl.train import Trainer
@@ -32,9 +32,9 @@ def test_losses_by_hand() -> None:
     ratios, advantages = [1.0, 1.5, 0.5], [2.0, 1.0, -1.0]
     old = torch.tensor([[n - math.log(r) for n, r in zip(new, ratios, strict=True)]])
     returns = torch.tensor([[0.0, 2.0, 5.0]])
-    loss = ppo_losses(out, actions, old, torch.tensor([advantages]), returns, None, 0.2)
+    loss = ppo_losses(out, actions, old, torch.tensor([advantages]), returns, None, 0.2, 4.0)
     assert loss.policy.item() == pytest.approx(-(2.0 + 1.2 - 0.8) / 3, rel=1e-5)  # min(a r, a clip(r))
-    assert float(loss.value) == pytest.approx(0.5 * (1 + 0 + 4) / 3, rel=1e-5)
+    assert float(loss.value) == pytest.approx(0.5 * (1 + 0 + 4) / 3 / 4.0, rel=1e-5)
     assert float(loss.approx_kl) == pytest.approx(sum(r - 1 - math.log(r) for r in ratios) / 3, rel=1e-4)
     assert float(loss.clipfrac) == pytest.approx(2 / 3, rel=1e-5)
     assert float(loss.ratio_error) == pytest.approx(0.5, rel=1e-5)
@@ -44,9 +44,9 @@ def test_losses_by_hand() -> None:
         [0.0, 0.0, 0.0]
     )  # 0 at its mean; the others are clipped
     mask = torch.tensor([[1.0, 0.0, 0.0]])
-    masked = ppo_losses(out, actions, old, torch.tensor([advantages]), returns, mask, 0.2)
-    assert float(masked.policy) == pytest.approx(-2.0, rel=1e-5)
-    assert float(masked.value) == pytest.approx(0.5, rel=1e-5)
+    masked = ppo_losses(out, actions, old, torch.tensor([advantages]), returns, mask, 0.2, 4.0)
+    assert masked.policy.item() == pytest.approx(-2.0, rel=1e-5)
+    assert float(masked.value) == pytest.approx(0.5 / 4.0, rel=1e-5)
     assert float(masked.clipfrac) == 0.0
     assert float(masked.ratio_error) == pytest.approx(0.0, abs=1e-6)
 
@@ -59,6 +59,19 @@ def test_standardise_and_explained_variance() -> None:
     assert explained_variance(x, x, mask) == 1.0
     assert explained_variance(torch.zeros_like(x), x, None) == pytest.approx(0.0, abs=1e-6)
     assert math.isnan(explained_variance(x, torch.ones_like(x), None))
+
+
+def test_a_value_loss_is_a_share_of_the_returns_variance() -> None:
+    """A critic that knows the mean alone has half, whatever the unit of the rewards."""
+    returns, mask = torch.randn(1, 60) * 300 + 7, (torch.rand(1, 60) < 0.7).float()
+    mean = (returns * mask).sum() / mask.sum()
+    policy = Gaussian(torch.zeros(1, 1, 60, 1), torch.zeros(1, 1, 1, 1))
+    for unit in (1.0, 1e-3):
+        x = unit * returns
+        out = Output(policy, (unit * mean).expand(1, 60))
+        loss = ppo_losses(out, torch.zeros(1, 1, 60, 1), torch.zeros(1, 60), x, x, mask, 0.2, variance(x, mask))
+        assert float(loss.value) == pytest.approx(0.5, rel=1e-4)
+    assert variance(torch.full((1, 5), 3.0), None) == 1.0  # nothing to explain: errors as they are
 
 
 def test_take_equals_indexing() -> None:

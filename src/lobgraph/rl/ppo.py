@@ -1,7 +1,9 @@
 """The PPO update (Schulman et al. 2017): one rollout in, changed policies and the numbers of the update out.
 
 All roles are updated together, by one optimiser on the sum of their losses, with one encoder pass per minibatch.
-The value loss is not clipped: clipping far below the targets' scale leaves the critic without gradient. Minibatches are
+The value loss is a share of the variance of the rollout's returns, so that a critic weighs the same beside its policy
+whatever the role, its rewards and the stage of training: the running scale of rewards never forgets the losses of the
+first policies. It is not clipped: clipping far below the targets' scale leaves the critic without gradient. Minibatches are
 of samples; with memory of whole environments, whose states are computed again from the one before the rollout.
 """
 
@@ -19,6 +21,7 @@ from ..config import PPOConfig
 from ..models.policy import Output, PolicySet
 from .rollout import RoleStore, Rollout, TrainingError
 
+LEAST_VARIANCE = 1e-8  # of returns that a critic's errors are measured by
 KL_MARGIN = 1.5  # epochs end when approx_kl of a role passes target_kl times this
 
 
@@ -44,6 +47,12 @@ def standardise(x: Tensor, mask: Tensor | None) -> Tensor:
     return centred / (masked_mean(centred.square(), mask).sqrt() + 1e-8)
 
 
+def variance(x: Tensor, mask: Tensor | None) -> float:
+    """Population variance over the entries where mask is 1; 1 where there is next to none."""
+    found = float(masked_mean((x - masked_mean(x, mask)).square(), mask))
+    return found if found > LEAST_VARIANCE else 1.0
+
+
 def explained_variance(values: Tensor, returns: Tensor, mask: Tensor | None) -> float:
     """1 - Var(returns - values) / Var(returns); NaN where the returns do not vary."""
     chosen = slice(None) if mask is None else mask.bool()
@@ -61,8 +70,9 @@ def ppo_losses(
     returns: Tensor,
     mask: Tensor | None,
     clip: float,
+    spread: float,
 ) -> RoleLoss:
-    """Clipped surrogate and squared value error of one role.
+    """Clipped surrogate of one role, and half its squared value error over `spread`, the variance of all its returns.
 
     actions: (K, I, M, D) as sampled; logprobs, advantages, returns: (K, M); mask: (K, M) float32 or None for all ones.
     """
@@ -74,7 +84,7 @@ def ppo_losses(
         ratio_error = off.max() if mask is None else (off * mask).max()
         approx_kl = masked_mean(ratio - 1.0 - log_ratio, mask)  # Schulman's k3: unbiased, never negative
         clipfrac = masked_mean((off > clip).float(), mask)
-    value = 0.5 * masked_mean((out.value - returns).square(), mask)
+    value = 0.5 * masked_mean((out.value - returns).square(), mask) / spread
     return RoleLoss(
         -masked_mean(surrogate, mask), value, out.policy.entropy(), approx_kl, clipfrac, ratio_error
     )
@@ -98,12 +108,13 @@ class PPO:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         advantages = {role: self._advantages(store) for role, store in rollout.roles.items()}
+        spreads = {role: variance(store.returns, store.mask) for role, store in rollout.roles.items()}
         sums: dict[str, float] = defaultdict(float)
         metrics: dict[str, float] = {}
         steps, stopped, norms = 0, False, 0.0
         for _ in range(self.ppo.epochs):
             for index in self._minibatches(rollout):
-                losses = self._losses(rollout, advantages, index)
+                losses = self._losses(rollout, advantages, spreads, index)
                 if steps == 0:
                     for role, loss in losses.items():
                         metrics[f"losses/{role}/first_ratio_error"] = loss.ratio_error.item()
@@ -140,7 +151,9 @@ class PPO:
                 part = (torch.arange(rollout.T).mul_(rollout.E).unsqueeze(1) + part).view(-1)
             yield part
 
-    def _losses(self, rollout: Rollout, advantages: dict[str, Tensor], index: Tensor) -> dict[str, RoleLoss]:
+    def _losses(
+        self, rollout: Rollout, advantages: dict[str, Tensor], spreads: dict[str, float], index: Tensor
+    ) -> dict[str, RoleLoss]:
         inputs = [take(x, index) for x in (rollout.nodes, rollout.edges, rollout.vector)]
         if self.policies.recurrent:
             envs = index[: len(index) // rollout.T]
@@ -156,6 +169,7 @@ class PPO:
                 store.returns[:, index],
                 None if store.mask is None else store.mask[:, index],
                 self.ppo.clip,
+                spreads[role],
             )
         return losses
 
