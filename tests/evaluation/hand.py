@@ -26,6 +26,7 @@ def still(cfg: Config, episodes: int = 1) -> Series:
         cfg=cfg,
         specs=specs,
         episode=np.arange(b),
+        cluster=np.arange(b),
         best_bid=np.full((t + 1, b, a), 999),
         best_ask=np.full((t + 1, b, a), 1001),
         bid_qty=np.full((t + 1, b, a, levels), 5, np.int32),

@@ -1,10 +1,14 @@
-"""Means over crossed seeds and episodes: the variance by hand, special cases, and how often the interval covers."""
+"""Means of numbers that hang together: the variance by hand and by statsmodels, special cases, how often intervals cover."""
 
 import numpy as np
+import pandas as pd
 import pytest
+import statsmodels.api as sm
 from scipy import stats
 
-from lobgraph.evaluation.clusters import crossed, crossed_ratio
+from lobgraph.evaluation.clusters import by_cluster, crossed, crossed_ratio
+from lobgraph.evaluation.intervals import interval
+from lobgraph.evaluation.statistics import compare_table, interval_table
 
 
 def draw(
@@ -76,3 +80,67 @@ def test_ratio() -> None:
 def test_refuses_what_has_no_interval(x: np.ndarray) -> None:
     with pytest.raises(ValueError, match="finite values of shape"):
         crossed(x)
+
+
+def stretches(rng: np.random.Generator, count: int = 12) -> tuple[np.ndarray, np.ndarray]:
+    """Values around 1 with a deviation that a whole stretch shares, in stretches of 5 to 40; and their stretches."""
+    cluster = np.repeat(np.arange(count), rng.integers(5, 41, count))
+    return 1.0 + rng.standard_normal(count)[cluster] + rng.standard_normal(len(cluster)), cluster
+
+
+def table_of(values: dict[str, np.ndarray], cluster: np.ndarray) -> pd.DataFrame:
+    parts = [
+        pd.DataFrame({"episode": np.arange(len(x)), "cluster": cluster, "pnl": x, "actor": actor})
+        for actor, x in values.items()
+    ]
+    return pd.concat(parts).assign(regime="as configured", role="maker", agent=0)
+
+
+def test_clusters_variance_is_that_of_statsmodels() -> None:
+    x, cluster = stretches(np.random.default_rng(3))
+    fit = sm.OLS(x, np.ones(len(x))).fit(cov_type="cluster", cov_kwds={"groups": cluster}, use_t=True)
+    z = by_cluster(x[:, None], cluster)[:, 0]
+    assert z.mean() == pytest.approx(x.mean())
+    n, c = len(x), len(z)  # statsmodels corrects by (n - 1) / (n - 1) c / (c - 1) for one parameter
+    assert z.std(ddof=1) / c**0.5 == pytest.approx(float(fit.bse[0]) * ((n - 1) / (n - 1)) ** 0.5)
+
+
+def test_clusters_of_one_are_the_values() -> None:
+    x = np.random.default_rng(0).standard_normal((20, 3))
+    np.testing.assert_allclose(by_cluster(x, np.arange(20)[::-1])[::-1], x, atol=1e-12)
+    y = np.random.default_rng(1).standard_normal((20, 3))
+    cluster = np.arange(20) // 3
+    np.testing.assert_allclose(by_cluster(x, cluster) - by_cluster(y, cluster), by_cluster(x - y, cluster), atol=1e-12)
+
+
+def test_tables_count_a_cluster_as_one() -> None:
+    rng = np.random.default_rng(4)
+    (x, cluster), noise = stretches(rng), rng.standard_normal(500)
+    y = x - 0.5 + noise[: len(x)]
+    table = table_of({"base": y, "other": x}, cluster)
+    own = interval_table(table).set_index("actor").loc["other"]
+    z = by_cluster(x[:, None], cluster)[:, 0]
+    want = stats.ttest_1samp(z, 0.0).confidence_interval(0.95)
+    assert (own["n"], own["method"]) == (12, "t")
+    assert (own["low"], own["high"]) == pytest.approx((want.low, want.high))
+    alone = interval_table(table.drop(columns="cluster")).set_index("actor").loc["other"]
+    assert own["high"] - own["low"] > 2 * (alone["high"] - alone["low"])
+    difference = compare_table(table, "base").iloc[0]
+    want = interval(by_cluster((x - y)[:, None], cluster)[:, 0], method="t")
+    assert difference["n"] == 12
+    assert (difference["mean"], difference["low"], difference["high"]) == pytest.approx(want[:3])
+    pd.testing.assert_frame_equal(  # every episode its own cluster: as without the column
+        interval_table(table.assign(cluster=table["episode"])), interval_table(table.drop(columns="cluster"))
+    )
+
+
+def test_clustered_intervals_cover() -> None:
+    rng = np.random.default_rng(5)
+    hits, naive = [], []
+    for _ in range(1000):
+        x, cluster = stretches(rng, 18)
+        found = interval(by_cluster(x[:, None], cluster)[:, 0], method="t")
+        hits.append(found.low <= 1.0 <= found.high)
+        naive.append(abs(x.mean() - 1) < 1.96 * x.std() / len(x) ** 0.5)
+    assert np.mean(hits) > 0.92
+    assert np.mean(naive) < 0.6

@@ -321,7 +321,7 @@ def test_batches_are_separate() -> None:
     s.target[:] = rng.integers(-9, 9, s.target.shape)
     s.active[2:, 1, MAKER] = False
     whole = measure(s)
-    by_time = {"episode": 0, "target": 0}
+    by_time = {"episode": 0, "cluster": 0, "target": 0}
     for i in range(3):
         one = {
             f.name: np.take(v, [i], axis=by_time.get(f.name, 1))

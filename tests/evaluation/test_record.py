@@ -8,12 +8,14 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 import torch
+from make import make_day, write_pair
 
-from lobgraph.config import Config, load_config
+from lobgraph.config import Config, load_config, make_config
 from lobgraph.env.market_env import MarketEnv
+from lobgraph.evaluation.evaluate import evaluate, summary
 from lobgraph.evaluation.measures import measure
 from lobgraph.evaluation.record import Series, play, record
-from lobgraph.market.state import EDGE
+from lobgraph.market.state import EDGE, START_NS
 from lobgraph.rl.actors import Actor, actor
 
 BASE = (
@@ -113,7 +115,7 @@ def test_series_do_not_depend_on_the_batch(batch: int) -> None:
     for field in dataclasses.fields(Series):
         x = getattr(whole, field.name)
         if isinstance(x, np.ndarray):
-            axis = 0 if field.name in ("episode", "target") else 1
+            axis = 0 if field.name in ("episode", "cluster", "target") else 1
             joined = np.concatenate([getattr(p, field.name) for p in parts], axis=axis)
             np.testing.assert_array_equal(joined, x, err_msg=field.name)
 
@@ -171,3 +173,26 @@ def test_terminated_maker() -> None:
 def test_an_env_that_resets_itself_is_refused() -> None:
     with pytest.raises(ValueError, match="autoreset=False"):
         record(MarketEnv(market(), num_envs=1), {})
+
+
+def test_episodes_on_one_stretch_of_a_tape_are_one_cluster(tmp_path) -> None:
+    """They start within two lengths of an episode; without a tape every episode is its own, and no table says so."""
+    messages = write_pair(tmp_path, *make_day(rows=3000, levels=3), levels=3)
+    cfg = make_config({
+        "market": {"books": ["T"], "window": 2048},
+        "replay": {"files": {"T": str(messages)}},
+        "agents": {"maker": {"count": 1, "max_offset": 20.0}},
+        "env": {"episode_steps": 5, "threads": 1},
+    })  # fmt: skip
+    env = MarketEnv(cfg, num_envs=48, seed=2, autoreset=False)
+    env.reset()
+    start = env.state.clock[:, START_NS] // (2 * 5 * 1_000_000_000)
+    (series,) = list(play(cfg, {"maker": None}, episodes=48, seed=2))
+    np.testing.assert_array_equal(series.cluster, start)
+    assert 1 < len(set(series.cluster)) < 48
+    table = evaluate(cfg, {"maker": None}, episodes=48, seed=2)
+    np.testing.assert_array_equal(table.sort_values("episode")["cluster"], series.cluster)
+    assert (summary(table)["n"] <= len(set(series.cluster))).all()
+    (own,) = list(play(market(), {"maker": None}, episodes=3))
+    assert own.cluster.tolist() == [0, 1, 2]
+    assert "cluster" not in evaluate(market(), {"maker": None}, episodes=3)

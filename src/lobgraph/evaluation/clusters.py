@@ -1,7 +1,7 @@
-"""Means over policies and episodes together: trainings (seeds) and market episodes both vary, and cross each other.
+"""Means of numbers that are not independent: of episodes on the same stretch of a tape, of seeds and episodes together.
 
-In: one number per seed and episode, (S, E); every seed's policy met the same episodes. Out: the mean with an interval that
-holds for other seeds and other episodes.
+Trainings (seeds) and market episodes both vary, and cross each other: one number per seed and episode, (S, E); every seed's
+policy met the same episodes. Out: the mean with an interval that holds for other seeds and other episodes.
 """
 
 from __future__ import annotations
@@ -10,6 +10,21 @@ import numpy as np
 from scipy import stats
 
 from .intervals import Interval
+
+
+def by_cluster(x: np.ndarray, cluster: np.ndarray) -> np.ndarray:
+    """(C, M) a value for each cluster of the rows of x (n, M), cluster (n,) any labels, to be used as independent ones.
+
+    Their mean is that of x, and the variance of their mean the one clustered by `cluster` with its correction C / (C - 1)
+    (Liang and Zeger 1986; CR1): mean + C / n * (sum of the cluster's rows less mean). Linear in x: differences of values
+    are values of differences.
+    """
+    _, place = np.unique(cluster, return_inverse=True)
+    mean = x.mean(axis=0)
+    clusters = int(place.max()) + 1
+    sums = np.zeros((clusters, x.shape[1]))
+    np.add.at(sums, place, x - mean)
+    return mean + clusters / len(x) * sums
 
 
 def crossed(x: np.ndarray, level: float = 0.95) -> Interval:

@@ -18,7 +18,7 @@ from ..market import is_compiled
 from ..rl.actors import Actor
 from .measures import measure
 from .quality import market_quality, multi_agent
-from .record import Series, play, rehearse
+from .record import Series, play, rehearse, with_clusters
 from .statistics import compare_table, interval_table
 
 KEPT, KEPT_BYTES = 200, 1 << 29
@@ -154,7 +154,7 @@ def play_worlds(
                     keep(name, regime, s)
                 done += len(s.episode)
                 for kind, of in measured.items():
-                    parts[kind].append(of(s).assign(actor=name, regime=regime))
+                    parts[kind].append(with_clusters(s, of(s)).assign(actor=name, regime=regime))
                 if note is not None:
                     note(f"{name}, {regime}: {done} of {episodes} episodes")
     return {kind: pd.concat(found, ignore_index=True) for kind, found in parts.items()}

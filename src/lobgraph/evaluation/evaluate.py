@@ -15,7 +15,7 @@ from ..config import Config
 from ..rl.actors import Actor
 from .intervals import Method
 from .measures import measure
-from .record import BATCH, Series, play
+from .record import BATCH, Series, play, with_clusters
 from .statistics import interval_table
 
 
@@ -40,7 +40,7 @@ def evaluate(
 
 def outcomes(s: Series) -> pd.DataFrame:
     """One row per episode, role and agent of a Series, in the columns of `evaluate`."""
-    table = measure(s)
+    table = with_clusters(s, measure(s))
     extra = [_rewards(s, role) for role in s.specs]
     return pd.concat([table, pd.concat(extra, ignore_index=True)], axis=1) if extra else table
 

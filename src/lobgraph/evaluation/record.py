@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import torch
 
 from ..config import Config
@@ -29,8 +30,10 @@ from ..market.state import (
     PASSIVE_BOUGHT,
     REGIME,
     SIGNED,
+    START_NS,
     VOLUME,
 )
+from ..market.step import NS
 from ..rl.actors import Act, Actor, actor, cast, held_actors, resolve
 
 if TYPE_CHECKING:
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
 
 BATCH = 256  # environments stepped at once
 MEMORY = 1 << 29  # bytes that the arrays of one Series may take
+STRETCH = 2  # lengths of an episode
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class Series:
     cfg: Config
     specs: Mapping[str, RoleSpec]  # role -> spec; spec.agents are its columns among the G
     episode: np.ndarray  # (B,) int64 number of each episode: equal numbers met equal noise
+    cluster: np.ndarray  # (B,) int64 stretch of the tape in which each episode starts; each its own without a tape
     # the market
     best_bid: np.ndarray  # (T + 1, B, A) int64 ticks
     best_ask: np.ndarray  # (T + 1, B, A) int64 ticks
@@ -88,7 +93,8 @@ class Series:
 
     def head(self, episodes: int) -> Series:
         """The first episodes alone, copied."""
-        kept = {"episode": self.episode[:episodes].copy(), "target": self.target[:episodes].copy()}
+        by_episode = ("episode", "cluster", "target")
+        kept = {name: getattr(self, name)[:episodes].copy() for name in by_episode}
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name not in kept and isinstance(value, np.ndarray):
@@ -167,7 +173,7 @@ def record(env: MarketEnv, acts: Mapping[str, Act]) -> Series:
     for k, v in start.items():
         arrays[k][0] = v
     within: dict[str, np.ndarray] = {}
-    target = env.state.target.copy()
+    target, cluster = env.state.target.copy(), _clusters(env)
     for t in range(steps):
         obs, _, _, _, _ = env.step({role: act(obs) for role, act in acts.items()})
         for k, v in _state(env).items():
@@ -177,7 +183,25 @@ def record(env: MarketEnv, acts: Mapping[str, Act]) -> Series:
                 within[k] = np.empty((steps, *v.shape), v.dtype)
             within[k][t] = v
     episode = env.first_env + np.arange(env.num_envs)
-    return Series(cfg=env.cfg, specs=env.specs, episode=episode, target=target, **arrays, **within)
+    return Series(
+        cfg=env.cfg, specs=env.specs, episode=episode, cluster=cluster, target=target, **arrays, **within
+    )
+
+
+def with_clusters(s: Series, table: pd.DataFrame) -> pd.DataFrame:
+    """The table, a row per episode and more, with a column `cluster` where episodes of the Series are not independent."""
+    if not s.cfg.replay.files:
+        return table
+    return table.assign(cluster=table["episode"].map(dict(zip(s.episode, s.cluster, strict=True))))
+
+
+def _clusters(env: MarketEnv) -> np.ndarray:
+    """Episodes that replay the same stretch of a tape are not independent: those that start within STRETCH lengths of an
+    episode are one cluster. (B,) int64."""
+    if not env.cfg.replay.files:
+        return env.first_env + np.arange(env.num_envs)
+    length = round(env.cfg.env.episode_steps * env.cfg.market.dt * NS)
+    return env.state.clock[:, START_NS] // (STRETCH * length)
 
 
 def _state(env: MarketEnv) -> dict[str, np.ndarray]:

@@ -1,7 +1,8 @@
 """Tables over several actors: each one's measures with intervals, and its paired differences from a baseline.
 
 In: rows per episode, role and agent (or book) with columns `actor` and `regime`. Out: one row per actor, regime, role and
-measure. Agents of one episode are averaged first: they share its market, only episodes are independent.
+measure. Agents of one episode are averaged first: they share its market, only episodes are independent. Those that have
+the same `cluster`, where there is such a column, are not: they count as one (`clusters.by_cluster`, Student's t).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from .blocks import block_interval
+from .clusters import by_cluster
 from .intervals import (
     Interval,
     Method,
@@ -43,7 +45,7 @@ __all__ = [
     "unpaired",
 ]
 
-KEYS = ("actor", "regime", "role", "episode", "agent", "book")  # columns that are no measures
+KEYS = ("actor", "regime", "role", "cluster", "episode", "agent", "book")  # columns that are no measures
 GROUP = ["actor", "regime", "role"]
 # fmt: off
 INTERVALS = (*GROUP, "measure", "mean", "std", "low", "high", "n", "method")
@@ -60,7 +62,8 @@ def interval_table(
     level: float = 0.95,
     method: Method = "bca",
 ) -> pd.DataFrame:
-    """Mean over episodes of every measure with its interval; columns INTERVALS, `n` episodes that have the measure.
+    """Mean over episodes of every measure with its interval; columns INTERVALS, `n` episodes (or clusters of them) that have
+    the measure.
 
     `names`: the measures wanted; None: all. Measures that no episode of an actor has are left out.
     """
@@ -68,11 +71,11 @@ def interval_table(
     parts = []
     key: Any
     for key, table in means.groupby(GROUP, sort=False):
-        x = table[names].to_numpy(np.float64)
+        x, cluster = table[names].to_numpy(np.float64), table["cluster"].to_numpy()
         for known, columns in by_pattern(~np.isnan(x)):
             if known.any():
-                found = intervals(x[known][:, columns], level, method)
-                parts.append(_part(key, names, columns, found))
+                (part,), how = _independent([x[known][:, columns]], cluster[known], method)
+                parts.append(_part(key, names, columns, intervals(part, level, how)))
     return _table(parts, means, names, INTERVALS)
 
 
@@ -97,7 +100,7 @@ def compare_table(
     if baseline not in actors:
         raise ValueError(f"baseline: no actor {baseline!r}; there are {', '.join(actors)}")
     tables: dict[Any, Any] = {
-        key: t.set_index("episode")[names] for key, t in means.groupby(GROUP, sort=False)
+        key: t.set_index("episode") for key, t in means.groupby(GROUP, sort=False)
     }
     parts = []
     for (actor, regime, role), table in tables.items():
@@ -109,16 +112,27 @@ def compare_table(
             raise ValueError(
                 f"{actor}: no {role} episode ({regime}) in common with {baseline}; evaluate both on one seed"
             )
-        x, y = (t.loc[common].to_numpy(np.float64) for t in (table, base))
+        x, y = (t.loc[common, names].to_numpy(np.float64) for t in (table, base))
+        cluster = table.loc[common, "cluster"].to_numpy()
         for known, columns in by_pattern(~(np.isnan(x) | np.isnan(y))):
             if known.any():
-                found = pairs(x[known][:, columns], y[known][:, columns], level, method)
-                parts.append(_part((actor, regime, role), names, columns, found | {"baseline": baseline}))
+                both, how = _independent([v[known][:, columns] for v in (x, y)], cluster[known], method)
+                found = pairs(*both, level, how) | {"baseline": baseline}
+                parts.append(_part((actor, regime, role), names, columns, found))
     table: Any = _table(parts, means, names, (*GROUP, "measure", *DIFFERENCES))
     family = table.groupby(["regime", "role", "measure"], sort=False)["p"]
     table["p_adjusted"] = family.transform(lambda p: adjust(p.to_numpy(), correction)).astype(np.float64)
     table["family"] = family.transform("count").astype(np.int64)
     return table[list(DIFFERENCES)]
+
+
+def _independent(
+    samples: list[np.ndarray], cluster: np.ndarray, method: Method
+) -> tuple[list[np.ndarray], Method]:
+    """Samples (n, M) with rows that are independent of each other, and the method for them."""
+    if len(np.unique(cluster)) == len(cluster):
+        return samples, method
+    return [by_cluster(x, cluster) for x in samples], "t"
 
 
 def _part(key: tuple, names: list[str], columns: np.ndarray, found: dict) -> pd.DataFrame:
@@ -143,12 +157,14 @@ def _table(
 
 
 def _means(measures: pd.DataFrame, names: Sequence[str] | None) -> tuple[pd.DataFrame, list[str]]:
-    """One row per actor, regime, role and episode; and the names of the measures."""
+    """One row per actor, regime, role and episode, with its cluster; and the names of the measures."""
     for column in ("actor", "regime", "episode"):
         if column not in measures:
             raise ValueError(f"measures: no column {column!r}; there are {', '.join(measures.columns)}")
     if "role" not in measures:
         measures = measures.assign(role="market")
+    if "cluster" not in measures:
+        measures = measures.assign(cluster=measures["episode"])
     known = [c for c in measures.columns if c not in KEYS and pd.api.types.is_numeric_dtype(measures[c])]
     names = known if names is None else list(names)
     for name in names:
@@ -160,7 +176,7 @@ def _means(measures: pd.DataFrame, names: Sequence[str] | None) -> tuple[pd.Data
     twice: Any = measures.duplicated(keys)
     if twice.any():
         raise ValueError(f"measures: rows stand twice: {measures.loc[twice, keys].iloc[0].to_dict()}")
-    means: Any = measures.groupby([*GROUP, "episode"], sort=False, observed=True)[names].mean()
+    means: Any = measures.groupby([*GROUP, "cluster", "episode"], sort=False, observed=True)[names].mean()
     means = means.reset_index()
     group = means.groupby(
         GROUP, sort=False

@@ -67,7 +67,7 @@ LABELS = {
     "coordination": Label("Agents together", "coordination", ""),
     "diversity": Label("Agents together", "diversity", "ticks or lots per step"),
 }
-KEYS = ("episode", "role", "agent", "actor", "regime", "book")  # columns that are not measures
+KEYS = ("episode", "cluster", "role", "agent", "actor", "regime", "book")  # columns that are not measures
 
 # What a reader looks for first, by role; the other measures follow in the full tables.
 FIRST = {

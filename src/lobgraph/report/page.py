@@ -23,7 +23,7 @@ from .page_style import STYLE
 from .tables import difference_table, mean_table
 
 MEANS = """<p>Mean over episodes, in brackets the 95 % interval of that mean (agents and books of an episode are averaged
-first). Bold: the best of the row, where its difference from the baseline has a paired interval without zero and an
+first; episodes that replay the same stretch of a record count as one). Bold: the best of the row, where its difference from the baseline has a paired interval without zero and an
 adjusted p below .05; for the baseline itself, where every other’s does. Measures that are neither good nor bad in themselves are never bold.</p>"""
 DIFFERENCES = """<p>Paired: from the differences episode by episode, under the same noise. Unpaired: what the same episodes say
 when the pairing is ignored; “narrower” is how many times shorter the paired interval is. Correlation: of the two actors’
