@@ -110,7 +110,9 @@ def test_clusters_of_one_are_the_values() -> None:
     np.testing.assert_allclose(by_cluster(x, np.arange(20)[::-1])[::-1], x, atol=1e-12)
     y = np.random.default_rng(1).standard_normal((20, 3))
     cluster = np.arange(20) // 3
-    np.testing.assert_allclose(by_cluster(x, cluster) - by_cluster(y, cluster), by_cluster(x - y, cluster), atol=1e-12)
+    np.testing.assert_allclose(
+        by_cluster(x, cluster) - by_cluster(y, cluster), by_cluster(x - y, cluster), atol=1e-12
+    )
 
 
 def test_tables_count_a_cluster_as_one() -> None:

@@ -69,7 +69,9 @@ def test_a_value_loss_is_a_share_of_the_returns_variance() -> None:
     for unit in (1.0, 1e-3):
         x = unit * returns
         out = Output(policy, (unit * mean).expand(1, 60))
-        loss = ppo_losses(out, torch.zeros(1, 1, 60, 1), torch.zeros(1, 60), x, x, mask, 0.2, variance(x, mask))
+        loss = ppo_losses(
+            out, torch.zeros(1, 1, 60, 1), torch.zeros(1, 60), x, x, mask, 0.2, variance(x, mask)
+        )
         assert float(loss.value) == pytest.approx(0.5, rel=1e-4)
     assert variance(torch.full((1, 5), 3.0), None) == 1.0  # nothing to explain: errors as they are
 

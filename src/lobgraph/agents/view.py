@@ -13,6 +13,7 @@ import numpy as np
 
 from ..config import Config
 from ..env.actions import RoleSpec
+from ..market.reading import depth, remaining
 from ..market.state import (
     AGGRESSIVE_BOUGHT,
     ASK,
@@ -114,11 +115,7 @@ class View:
     @cached_property
     def depth(self) -> np.ndarray:
         """(E, A, 2, L) int64 lots at the L ticks from the best bid downwards, and from the best ask upwards."""
-        w = self._state.qty.shape[2]
-        level = np.arange(self.cfg.market.depth_levels)
-        px = np.stack([self.best_bid[..., None] - level, self.best_ask[..., None] + level], axis=2)
-        rows = np.arange(self.envs)[:, None, None, None], np.arange(self.books)[:, None, None]
-        return self._state.qty[(*rows, px & (w - 1))].astype(np.int64)
+        return depth(self._state.qty, self._state.head, self.cfg.market.depth_levels).astype(np.int64)
 
     @cached_property
     def volume(self) -> np.ndarray:
@@ -172,10 +169,7 @@ class View:
     @cached_property
     def remaining(self) -> np.ndarray:
         """(E, K, A) int64 signed lots of the target still to trade."""
-        left = self.target - self.inventory
-        return np.where(
-            self.target > 0, np.maximum(left, 0), np.where(self.target < 0, np.minimum(left, 0), 0)
-        )
+        return remaining(self.target, self.inventory)
 
     @cached_property
     def quotes(self) -> np.ndarray:

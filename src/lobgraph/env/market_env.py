@@ -16,6 +16,7 @@ import torch
 from ..config import Config, ConfigError
 from ..market.flow import make_flow
 from ..market.params import edge_weights, make_params, regime_table
+from ..market.reading import depth, remaining
 from ..market.state import (
     AGGRESSIVE_BOUGHT,
     AGGRESSIVE_SOLD,
@@ -333,17 +334,18 @@ class MarketEnv:
         self._check_started("snapshot")
         s, head = self.state, self.state.head[env]
         books, w = head.shape[0], s.qty.shape[2]
-        depth = np.arange(self.cfg.market.depth_levels)
         rows = np.arange(books)[:, None]
+        bid_qty, ask_qty = (
+            depth(s.qty[env], head, self.cfg.market.depth_levels).astype(np.int64).swapaxes(0, 1)
+        )
         account = s.account[env].transpose(1, 0, 2)[:-1]  # (G, A, columns) without the noise traders'
-        held, target = account[:, :, INVENTORY], s.target[env]
-        left = target - held
+        held = account[:, :, INVENTORY]
         return {
             "best_bid": head[:, BID].copy(),
             "best_ask": head[:, ASK].copy(),
             "mid": 0.5 * (head[:, BID] + head[:, ASK]),
-            "bid_qty": s.qty[env, rows, (head[:, BID, None] - depth) & (w - 1)].astype(np.int64),
-            "ask_qty": s.qty[env, rows, (head[:, ASK, None] + depth) & (w - 1)].astype(np.int64),
+            "bid_qty": bid_qty,
+            "ask_qty": ask_qty,
             "book_px0": head[:, LOW].copy(),
             "book_qty": s.qty[env, rows, (head[:, LOW, None] + np.arange(w)) & (w - 1)].astype(np.int64),
             "quotes": np.stack([s.order[env, :, ORDER_PX], s.order[env, :, ORDER_REST]], -1)
@@ -351,9 +353,7 @@ class MarketEnv:
             .transpose(1, 0, 2, 3)
             .copy(),
             "inventory": held.copy(),
-            "remaining": np.where(
-                target > 0, np.maximum(left, 0), np.where(target < 0, np.minimum(left, 0), 0)
-            ),
+            "remaining": remaining(s.target[env], held),
             "fills_passive": account[:, :, PASSIVE_BOUGHT] - account[:, :, PASSIVE_SOLD],
             "fills_aggressive": account[:, :, AGGRESSIVE_BOUGHT] - account[:, :, AGGRESSIVE_SOLD],
             "fundamental": self.fundamental()[env],

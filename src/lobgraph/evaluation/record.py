@@ -16,6 +16,7 @@ import torch
 
 from ..config import Config
 from ..env.actions import RoleSpec
+from ..market.reading import depth, remaining
 from ..market.state import (
     AGGRESSIVE_BOUGHT,
     ASK,
@@ -55,7 +56,9 @@ class Series:
     cfg: Config
     specs: Mapping[str, RoleSpec]  # role -> spec; spec.agents are its columns among the G
     episode: np.ndarray  # (B,) int64 number of each episode: equal numbers met equal noise
-    cluster: np.ndarray  # (B,) int64 stretch of the tape in which each episode starts; each its own without a tape
+    cluster: (
+        np.ndarray
+    )  # (B,) int64 stretch of the tape in which each episode starts; each its own without a tape
     # the market
     best_bid: np.ndarray  # (T + 1, B, A) int64 ticks
     best_ask: np.ndarray  # (T + 1, B, A) int64 ticks
@@ -104,10 +107,7 @@ class Series:
     @property
     def remaining(self) -> np.ndarray:
         """(T + 1, B, G, A) int64 signed lots of the target still to trade."""
-        left = self.target - self.inventory
-        return np.where(
-            self.target > 0, np.maximum(left, 0), np.where(self.target < 0, np.minimum(left, 0), 0)
-        )
+        return remaining(self.target, self.inventory)
 
 
 def play(
@@ -132,8 +132,7 @@ def play(
     agents = dict(agents or {})
     if unknown := sorted(set(agents) - set(cfg.counts)):
         raise ValueError(f"agents: the market has no {unknown[0]!r}; its roles are {sorted(cfg.counts)}")
-    held = held_actors(cfg, [role for role in cfg.counts if role not in agents])
-    own = {role: resolve(agents.get(role), role) for role in cfg.counts if role not in held}
+    own, held = _who(cfg, agents)
     if cfg.env.stagger:  # would cut the first episodes short
         cfg = cfg.model_copy(update={"env": cfg.env.model_copy(update={"stagger": False})})
     generator = torch.Generator().manual_seed(seed)
@@ -141,8 +140,7 @@ def play(
     for first in range(0, episodes, most):
         count = min(most, episodes - first)
         env = MarketEnv(cfg, num_envs=count, seed=seed, first_env=first, autoreset=False)
-        acts = {role: actor(given, role, env, deterministic, generator) for role, given in own.items()}
-        yield record(env, acts | cast(env, held))
+        yield record(env, _acts(env, own, held, deterministic, generator))
         if progress is not None:
             progress(first + count)
 
@@ -152,12 +150,26 @@ def rehearse(cfg: Config, agents: Mapping[str, Actor], seed: int) -> None:
     from ..env.market_env import MarketEnv
 
     env = MarketEnv(cfg, num_envs=1, seed=seed, autoreset=False)
-    held = held_actors(cfg, [role for role in cfg.counts if role not in agents])
-    acts = {role: actor(agents.get(role), role, env) for role in env.specs if role not in held} | cast(
-        env, held
-    )
+    acts = _acts(env, *_who(cfg, agents))
     obs = env.reset()
     env.step({role: act(obs) for role, act in acts.items()})
+
+
+def _who(cfg: Config, agents: Mapping[str, Actor]) -> tuple[dict[str, Actor], dict[str, Actor]]:
+    """Who acts, by role: those that `agents` names (roles that are to learn: nobody), and those of the configuration."""
+    held = held_actors(cfg, [role for role in cfg.counts if role not in agents])
+    return {role: resolve(agents.get(role), role) for role in cfg.counts if role not in held}, held
+
+
+def _acts(
+    env: MarketEnv,
+    own: Mapping[str, Actor],
+    held: Mapping[str, Actor],
+    deterministic: bool = True,
+    generator: torch.Generator | None = None,
+) -> dict[str, Act]:
+    acts = {role: actor(given, role, env, deterministic, generator) for role, given in own.items()}
+    return acts | cast(env, held)
 
 
 def record(env: MarketEnv, acts: Mapping[str, Act]) -> Series:
@@ -207,17 +219,16 @@ def _clusters(env: MarketEnv) -> np.ndarray:
 def _state(env: MarketEnv) -> dict[str, np.ndarray]:
     """What stands after a step; views and new arrays, to be copied."""
     s = env.state
-    envs, books, w = s.qty.shape
+    envs, books, _ = s.qty.shape
     bid, ask = s.head[:, :, BID], s.head[:, :, ASK]
-    rows = np.arange(envs)[:, None, None], np.arange(books)[:, None]
-    level = np.arange(env.cfg.market.depth_levels)
+    lots = depth(s.qty, s.head, env.cfg.market.depth_levels)
     account = s.account[:, :, :-1].transpose(0, 2, 1, 3)  # (E, G, A, columns) without the noise traders'
     orders = s.order.reshape(envs, books, 4, -1, 2).transpose(0, 3, 1, 4, 2)  # (E, G, A, side, row)
     return {
         "best_bid": bid,
         "best_ask": ask,
-        "bid_qty": s.qty[(*rows, (bid[..., None] - level) & (w - 1))],
-        "ask_qty": s.qty[(*rows, (ask[..., None] + level) & (w - 1))],
+        "bid_qty": lots[:, :, 0],
+        "ask_qty": lots[:, :, 1],
         "fundamental": env.fundamental(),
         "regime": s.clock[:, REGIME],
         "inventory": account[..., INVENTORY],

@@ -99,9 +99,7 @@ def compare_table(
     actors = list(dict.fromkeys(means["actor"]))
     if baseline not in actors:
         raise ValueError(f"baseline: no actor {baseline!r}; there are {', '.join(actors)}")
-    tables: dict[Any, Any] = {
-        key: t.set_index("episode") for key, t in means.groupby(GROUP, sort=False)
-    }
+    tables: dict[Any, Any] = {key: t.set_index("episode") for key, t in means.groupby(GROUP, sort=False)}
     parts = []
     for (actor, regime, role), table in tables.items():
         base = tables.get((baseline, regime, role))
