@@ -204,7 +204,7 @@ def with_clusters(s: Series, table: pd.DataFrame) -> pd.DataFrame:
     """The table, a row per episode and more, with a column `cluster` where episodes of the Series are not independent."""
     if not s.cfg.replay.files:
         return table
-    return table.assign(cluster=table["episode"].map(dict(zip(s.episode, s.cluster, strict=True))))
+    return table.assign(cluster=s.cluster[np.searchsorted(s.episode, table["episode"])])  # episodes ascend
 
 
 def _clusters(env: MarketEnv) -> np.ndarray:

@@ -115,7 +115,7 @@ def compare_table(
         for known, columns in by_pattern(~(np.isnan(x) | np.isnan(y))):
             if known.any():
                 both, how = _independent([v[known][:, columns] for v in (x, y)], cluster[known], method)
-                found = pairs(*both, level, how) | {"baseline": baseline}
+                found = pairs(both[0], both[1], level, how) | {"baseline": baseline}
                 parts.append(_part((actor, regime, role), names, columns, found))
     table: Any = _table(parts, means, names, (*GROUP, "measure", *DIFFERENCES))
     family = table.groupby(["regime", "role", "measure"], sort=False)["p"]

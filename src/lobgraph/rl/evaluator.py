@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from ..config import Config, ConfigError
-from ..known.market import mean_error
 from ..models.policy import PolicySet
 from .rollout import TrainingError, VectorEnv
 
@@ -89,6 +88,11 @@ class Evaluator:
             starts = torch.zeros_like(running)
         policies.forget()
         return {role: total.numpy() for role, total in totals.items()}
+
+
+def mean_error(x: np.ndarray) -> tuple[float, float]:
+    """Mean of (n,) and its standard error."""
+    return float(x.mean()), float(x.std(ddof=1) / math.sqrt(len(x)))
 
 
 def clearly_above(scores: np.ndarray, mark: np.ndarray) -> bool:

@@ -1,0 +1,65 @@
+"""What was wrong with a tree of settings, one line per fault: the key's full path and what would be right."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from .sections import RegimeConfig, RegimesConfig
+
+
+def _suggest(key: str, model: Any) -> str:
+    fields = list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+    close = difflib.get_close_matches(key, fields, n=1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known keys: {', '.join(fields)}" if fields else ""
+
+
+def _model_at(model: Any, path: Iterable[Any]) -> Any:
+    """The section class that holds the last key of `path`, or None where the path leaves the tree."""
+    for part in path:
+        if part == "kinds":
+            model = RegimesConfig
+            continue
+        if model is RegimesConfig:
+            model = RegimeConfig
+            continue
+        field = getattr(model, "model_fields", {}).get(part)
+        if field is None:
+            return None
+        model = field.annotation
+    return model
+
+
+def messages(error: ValidationError, model: Any, prefix: tuple[str, ...] = ()) -> list[str]:
+    """One line per fault: the key's full path, what was wrong and what would be right."""
+    lines: dict[str, str] = {}
+    for fault in error.errors():
+        loc = [
+            p
+            for p in fault["loc"]
+            if not (isinstance(p, str) and ("[" in p or p in ("float", "int", "list")))
+        ]
+        path = ".".join(map(str, (*prefix, *loc)))
+        if fault["type"] == "extra_forbidden":
+            lines.setdefault(path, f"{path}: unknown key{_suggest(str(loc[-1]), _model_at(model, loc[:-1]))}")
+            continue
+        text = fault["msg"].removeprefix("Value error, ")
+        joint = (
+            "" if not path else f"{path}." if fault["type"] == "value_error" and ": " in text else f"{path}: "
+        )
+        given = fault.get("input")
+        shown = (
+            f" (got {given!r})"
+            if fault["type"] != "value_error" and isinstance(given, str | int | float)
+            else ""
+        )
+        lines.setdefault(path, f"{joint}{text}{shown}")
+    # Where a value may be of several kinds, each kind complains: keep the complaint that goes deepest.
+    return [
+        line for path, line in lines.items() if not path or not any(p.startswith(f"{path}.") for p in lines)
+    ]

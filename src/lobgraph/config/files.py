@@ -1,0 +1,118 @@
+"""From YAML and `key=value` overrides to a validated section or the whole tree, and back to YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import ValidationError
+
+from .faults import messages
+from .sections import ConfigError, RegimesConfig, Section
+from .tree import Config
+
+MAX_YAML_BYTES = 4 << 20
+AnySection = TypeVar("AnySection", bound=Section)
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """SafeLoader that refuses a key given twice (the second would silently win)."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, str | int | float | bool) and str(key) in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} given twice", key_node.start_mark
+                )
+            seen.add(str(key))
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Parse a YAML file of settings. Raises ConfigError with file and line for anything but a mapping."""
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such config file")
+    if path.stat().st_size > MAX_YAML_BYTES:
+        raise ConfigError(f"{path}: larger than {MAX_YAML_BYTES} bytes, not a config file")
+    try:
+        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from None
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: the top level must be a mapping of sections, got {type(data).__name__}")
+    return data
+
+
+_DEFAULT_TABLES: dict[tuple[str, ...], dict[str, Any]] = {
+    ("regimes", name): table
+    for name, table in RegimesConfig().model_dump(mode="json").items()
+    if isinstance(table, dict)
+}
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    """Set one `a.b.c=value` in place; the value is read as YAML."""
+    key, sep, text = override.partition("=")
+    if not sep or not all(part.strip() for part in key.split(".")):
+        raise ConfigError(f"--set {override!r}: must have the form section.key=value")
+    try:
+        value = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"--set {override!r}: value is not valid YAML: {error}") from None
+    *parents, last = key.strip().split(".")
+    node = tree
+    for depth, part in enumerate(parents):
+        child = node.get(part)
+        if child is None:  # a table with default entries (the regimes) keeps those that are not named
+            child = _DEFAULT_TABLES.get(tuple(parents[: depth + 1]), {})
+        if not isinstance(child, dict):
+            raise ConfigError(f"--set {override!r}: {part!r} is a value, not a section")
+        node[part] = child = dict(child)
+        node = child
+    node[last] = value
+
+
+def make_section(
+    section: type[AnySection], data: Mapping[str, Any], overrides: Iterable[str] = (), source: str = "config"
+) -> AnySection:
+    """Validate a tree of plain values as `section` after applying `key=value` overrides. Raises ConfigError."""
+    tree = dict(data)
+    for override in overrides:
+        _apply(tree, override)
+    # A section written with every key commented out reads as null: it means the defaults.
+    tree = {k: v for k, v in tree.items() if v is not None or k not in section.model_fields}
+    try:
+        return section.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"{source}: {line}" for line in messages(error, section))) from None
+
+
+def make_config(data: Mapping[str, Any], overrides: Iterable[str] = (), source: str = "config") -> Config:
+    """Validate a tree of plain values after applying `key=value` overrides. Raises ConfigError."""
+    return make_section(Config, data, overrides, source)
+
+
+def load_config(path: str | Path | None = None, overrides: Iterable[str] = ()) -> Config:
+    """Read a scenario file and apply overrides such as `["env.num_envs=256", "ppo.lr=3e-4"]`.
+
+    `path=None` starts from the defaults. Raises ConfigError, naming the key and what would be right.
+    """
+    if isinstance(overrides, str):
+        raise ConfigError(f"overrides: expected a list of 'key=value', got the string {overrides!r}")
+    if path is None:
+        return make_config({}, overrides, "defaults")
+    return make_config(read_yaml(path), overrides, str(path))
+
+
+def dump_config(cfg: Config) -> str:
+    """The resolved tree as YAML; `load_config` of it gives an equal Config."""
+    return yaml.safe_dump(cfg.model_dump(mode="json"), sort_keys=False, default_flow_style=None, width=120)
