@@ -6,8 +6,8 @@ import pytest
 import statsmodels.api as sm
 from scipy import stats
 
-from lobgraph.evaluation.clusters import by_cluster, crossed, crossed_ratio
-from lobgraph.evaluation.intervals import interval
+from lobgraph.evaluation.clusters import by_cluster, crossed, crossed_ratio, effective
+from lobgraph.evaluation.intervals import intervals
 from lobgraph.evaluation.statistics import compare_table, interval_table
 
 
@@ -72,7 +72,7 @@ def test_ratio() -> None:
         x, y = 8.0 + draw(rng, 3, 100, 0.2, 1.0) - 1.0, 10.0 + rng.standard_normal((3, 100))
         found = crossed_ratio(x, y)
         hits.append(found.low <= 0.8 <= found.high)
-    assert np.mean(hits) > 0.92
+    assert np.mean(hits) > 0.93
     assert np.isnan(crossed_ratio(y, -y).mean)
 
 
@@ -122,15 +122,23 @@ def test_tables_count_a_cluster_as_one() -> None:
     table = table_of({"base": y, "other": x}, cluster)
     own = interval_table(table).set_index("actor").loc["other"]
     z = by_cluster(x[:, None], cluster)[:, 0]
-    want = stats.ttest_1samp(z, 0.0).confidence_interval(0.95)
+    sizes = np.bincount(cluster)
+    freedom = sizes.sum() ** 2 / (sizes**2).sum() - 1
+    assert 7 < freedom < 11
+    half = stats.t.ppf(0.975, freedom) * z.std(ddof=1) / 12**0.5
     assert (own["n"], own["method"]) == (12, "t")
-    assert (own["low"], own["high"]) == pytest.approx((want.low, want.high))
+    assert (own["low"], own["high"]) == pytest.approx((x.mean() - half, x.mean() + half))
     alone = interval_table(table.drop(columns="cluster")).set_index("actor").loc["other"]
     assert own["high"] - own["low"] > 2 * (alone["high"] - alone["low"])
     difference = compare_table(table, "base").iloc[0]
-    want = interval(by_cluster((x - y)[:, None], cluster)[:, 0], method="t")
-    assert difference["n"] == 12
-    assert (difference["mean"], difference["low"], difference["high"]) == pytest.approx(want[:3])
+    d = by_cluster((x - y)[:, None], cluster)[:, 0]
+    half = stats.t.ppf(0.975, freedom) * d.std(ddof=1) / 12**0.5
+    assert (difference["n"], difference["test"]) == (12, "t")
+    assert difference["high"] == pytest.approx((x - y).mean() + half)
+    assert difference["p"] == pytest.approx(
+        2 * stats.t.sf(abs(d.mean()) / (d.std(ddof=1) / 12**0.5), freedom)
+    )
+    assert np.isnan(difference["p_wilcoxon"])
     pd.testing.assert_frame_equal(  # every episode its own cluster: as without the column
         interval_table(table.assign(cluster=table["episode"])), interval_table(table.drop(columns="cluster"))
     )
@@ -141,8 +149,23 @@ def test_clustered_intervals_cover() -> None:
     hits, naive = [], []
     for _ in range(1000):
         x, cluster = stretches(rng, 18)
-        found = interval(by_cluster(x[:, None], cluster)[:, 0], method="t")
-        hits.append(found.low <= 1.0 <= found.high)
+        z = by_cluster(x[:, None], cluster)
+        found = intervals(z, method="t", freedom=effective(cluster) - 1)
+        hits.append(found["low"][0] <= 1.0 <= found["high"][0])
         naive.append(abs(x.mean() - 1) < 1.96 * x.std() / len(x) ** 0.5)
     assert np.mean(hits) > 0.92
     assert np.mean(naive) < 0.6
+
+
+@pytest.mark.parametrize(
+    ("sizes", "shared"), [([1, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 100], 1.0), ([200] + [1] * 19, 1.0)]
+)
+def test_a_few_large_clusters_are_few(sizes: list[int], shared: float) -> None:
+    """However unequal they are, intervals are not too narrow."""
+    rng, cluster, hits = np.random.default_rng(6), np.repeat(np.arange(len(sizes)), sizes), []
+    for _ in range(500):
+        x = shared * rng.standard_normal(len(sizes))[cluster] + rng.standard_normal(len(cluster))
+        found = intervals(by_cluster(x[:, None], cluster), method="t", freedom=effective(cluster) - 1)
+        hits.append(found["low"][0] <= 0.0 <= found["high"][0])
+    assert np.mean(hits) > 0.88  # with 11 and 19 degrees of freedom .87 and .06
+    assert effective(np.arange(7)) == pytest.approx(7.0)

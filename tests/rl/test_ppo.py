@@ -10,7 +10,7 @@ from toy import ToyEnv, toy_config
 from lobgraph.config import ConfigError, Schedule
 from lobgraph.models.distributions import Gaussian
 from lobgraph.models.policy import Output
-from lobgraph.rl.ppo import explained_variance, ppo_losses, standardise, take, variance
+from lobgraph.rl.ppo import LARGEST_LOSS, explained_variance, ppo_losses, spread_of, standardise, take
 from lobgraph.rl.rollout import Rollout
 from lobgraph.rl.schedules import share
 from lobgraph.rl.train import Trainer
@@ -66,14 +66,23 @@ def test_a_value_loss_is_a_share_of_the_returns_variance() -> None:
     returns, mask = torch.randn(1, 60) * 300 + 7, (torch.rand(1, 60) < 0.7).float()
     mean = (returns * mask).sum() / mask.sum()
     policy = Gaussian(torch.zeros(1, 1, 60, 1), torch.zeros(1, 1, 1, 1))
-    for unit in (1.0, 1e-3):
+    for unit in (1.0, 1e-3, 1e-7):
         x = unit * returns
         out = Output(policy, (unit * mean).expand(1, 60))
-        loss = ppo_losses(
-            out, torch.zeros(1, 1, 60, 1), torch.zeros(1, 60), x, x, mask, 0.2, variance(x, mask)
-        )
+        spread = spread_of(out.value, x, mask)
+        loss = ppo_losses(out, torch.zeros(1, 1, 60, 1), torch.zeros(1, 60), x, x, mask, 0.2, spread)
         assert float(loss.value) == pytest.approx(0.5, rel=1e-4)
-    assert variance(torch.full((1, 5), 3.0), None) == 1.0  # nothing to explain: errors as they are
+
+
+def test_a_value_loss_is_bounded_where_returns_hardly_vary() -> None:
+    """Few samples, or returns that are equal but for rounding: errors are measured by themselves."""
+    for level in (1e-6, 1.0, 3e6):
+        same = torch.full((1, 5), level) * (1 + 1e-7 * torch.tensor([0.0, 1.0, -1.0, 0.5, 0.0]))
+        wrong = torch.full((1, 5), 2.0 * level)
+        error = float((wrong - same).square().mean())
+        assert 0.5 * error / spread_of(wrong, same, None) == pytest.approx(LARGEST_LOSS, rel=1e-3)
+    assert spread_of(torch.zeros(1, 5), torch.zeros(1, 5), None) == 1.0
+    assert spread_of(torch.full((1, 2), 100.0), torch.tensor([[0.0, 1.0]]), None) > 900.0
 
 
 def test_take_equals_indexing() -> None:

@@ -53,10 +53,10 @@ def ablate(
     cfg = load_config(config, overrides or ())
     from ..evaluation.ablate import ablate as study
     from ..report.present_graph import present_ablation
-    from ..rl.run import numbered_directory
+    from ..rl.run import kept_if_used, numbered_directory
 
-    path = numbered_directory(directory, cfg.name)
-    present_ablation(study(cfg, path, _words(variants), seeds, episodes, seed, _note), path)
+    with kept_if_used(numbered_directory(directory, cfg.name)) as path:
+        present_ablation(study(cfg, path, _words(variants), seeds, episodes, seed, _note), path)
 
 
 @app.command()
@@ -83,10 +83,10 @@ def transfer(
     sizes = _sizes(books)
     from ..evaluation.transfer import transfer as study
     from ..report.present_graph import present_transfer
-    from ..rl.run import numbered_directory
+    from ..rl.run import kept_if_used, numbered_directory
 
-    path = numbered_directory(directory, cfg.name)
-    present_transfer(study(cfg, path, sizes, train_on, seeds, episodes, seed, _note, equal), path)
+    with kept_if_used(numbered_directory(directory, cfg.name)) as path:
+        present_transfer(study(cfg, path, sizes, train_on, seeds, episodes, seed, _note, equal), path)
 
 
 @app.command()

@@ -20,7 +20,7 @@ from ..market.params import edge_weights
 from ..models.encoder import KINDS
 from ..models.policy import PolicySet
 from ..rl.train import train
-from .clusters import crossed
+from .clusters import by_cluster, crossed
 from .compare import MIXED, play_worlds
 from .measures import measure
 
@@ -134,14 +134,19 @@ def played(
         variant=table["actor"].map({name: key[0] for name, key in names.items()}),
         seed=table["actor"].map({name: key[1] for name, key in names.items()}),
     )
-    keys = ["variant", "seed", "role", "episode"]
+    if "cluster" not in table:
+        table = table.assign(cluster=table["episode"])
+    keys = ["variant", "seed", "role", "cluster", "episode"]
     return table.groupby(keys, sort=False)[list(MEASURES)].mean().reset_index()
 
 
 def by_seed(outcomes: pd.DataFrame, role: str, variant: str, name: str) -> np.ndarray:
-    """(S, E) values of one measure, seeds and episodes in increasing order."""
+    """(S, E) values of one measure, seeds and episodes in increasing order; of clusters where episodes are in clusters."""
     own: Any = outcomes[(outcomes["role"] == role) & (outcomes["variant"] == variant)]
-    return own.pivot(index="seed", columns="episode", values=name).to_numpy(np.float64)
+    x = own.pivot(index=["cluster", "episode"], columns="seed", values=name).sort_index(level="episode")
+    cluster = x.index.get_level_values("cluster").to_numpy()
+    values = x.to_numpy(np.float64)
+    return (values if len(set(cluster)) == len(cluster) else by_cluster(values, cluster)).T
 
 
 def level_table(outcomes: pd.DataFrame, variants: Sequence[str]) -> pd.DataFrame:

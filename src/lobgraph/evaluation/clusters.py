@@ -27,6 +27,16 @@ def by_cluster(x: np.ndarray, cluster: np.ndarray) -> np.ndarray:
     return mean + clusters / len(x) * sums
 
 
+def effective(cluster: np.ndarray) -> float:
+    """How many equal clusters say as much as those of these labels (n,): n^2 / sum of squared sizes.
+
+    A few large clusters among many small ones leave little to estimate a variance from (Carter, Schnepel and Steigerwald
+    2017, with clusters whose members say the same).
+    """
+    _, sizes = np.unique(cluster, return_counts=True)
+    return float(len(cluster)) ** 2 / float((sizes.astype(np.float64) ** 2).sum())
+
+
 def crossed(x: np.ndarray, level: float = 0.95) -> Interval:
     """Interval of the mean of x (S, E), seeds by episodes, with both taken as drawn at random.
 

@@ -82,15 +82,20 @@ def interval(x: np.ndarray, level: float = 0.95, method: Method = "bca") -> Inte
     return Interval(mean, low, high, std, found["n"], found["method"][0])
 
 
-def intervals(x: np.ndarray, level: float = 0.95, method: Method = "bca") -> dict:
-    """Intervals of the means of the columns of x (n, M) without NaN, by the same resamples; fields as `Interval`, (M,)."""
+def intervals(
+    x: np.ndarray, level: float = 0.95, method: Method = "bca", freedom: float | None = None
+) -> dict:
+    """Intervals of the means of the columns of x (n, M) without NaN, by the same resamples; fields as `Interval`, (M,).
+
+    freedom: Student's degrees of freedom; None: n - 1.
+    """
     _check(level, method)
     n = len(x)
     mean = x.mean(axis=0) if n else np.full(x.shape[1], np.nan)
     std = x.std(axis=0, ddof=1) if n > 1 else np.full(x.shape[1], np.nan)
     alike = constant(x)
     used = "t" if n < FEW else method
-    low, high = _student(mean, std, n, level)
+    low, high = _student(mean, std, n, level, freedom)
     if used != "t" and not alike.all():
         low[~alike], high[~alike] = _resampled(x[:, ~alike], level, used, (low[~alike], high[~alike]))
     low, high, std = (np.where(alike, v, w) for v, w in ((mean, low), (mean, high), (0.0, std)))
@@ -105,8 +110,10 @@ def constant(x: np.ndarray) -> np.ndarray:
     return np.ptp(x, axis=0) <= SAME * np.abs(x).max(axis=0)
 
 
-def _student(mean: np.ndarray, std: np.ndarray, n: int, level: float) -> tuple[np.ndarray, np.ndarray]:
-    half = stats.t.ppf(0.5 + level / 2, n - 1) * std / n**0.5 if n > 1 else std
+def _student(
+    mean: np.ndarray, std: np.ndarray, n: int, level: float, freedom: float | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    half = stats.t.ppf(0.5 + level / 2, freedom or n - 1) * std / n**0.5 if n > 1 else std
     return mean - half, mean + half
 
 
@@ -148,21 +155,30 @@ def paired(x: np.ndarray, y: np.ndarray, level: float = 0.95, method: Method = "
     return Paired(n=found["n"], test=found["test"], **numbers)
 
 
-def pairs(x: np.ndarray, y: np.ndarray, level: float = 0.95, method: Method = "bca") -> dict:
-    """`paired` for the columns of x, y (n, M) without NaN; fields as `Paired`, (M,)."""
+def pairs(
+    x: np.ndarray,
+    y: np.ndarray,
+    level: float = 0.95,
+    method: Method = "bca",
+    freedom: float | None = None,
+) -> dict:
+    """`paired` for the columns of x, y (n, M) without NaN; fields as `Paired`, (M,).
+
+    freedom: of Student's interval and t test, which is then the one taken: x and y are values of clusters; None: n - 1.
+    """
     n = len(x)
     scale = SAME * np.maximum(np.abs(x), np.abs(y)).max(axis=0, initial=0.0)
     d = x - y
     if n > 1:  # differences that are equal but for the rounding of x and y
         d = np.where(np.ptp(d, axis=0) <= scale, d[0], d)
-    own = intervals(d, level, method)
+    own = intervals(d, level, method, freedom)
     apart = _welch(x, y, level)
-    p_t, p_wilcoxon = _tests(d, own["mean"], own["std"])
+    p_t, p_wilcoxon = _tests(d, own["mean"], own["std"], freedom)
     with np.errstate(divide="ignore", invalid="ignore"):
         wide, narrow = apart["high"] - apart["low"], own["high"] - own["low"]
         gain, effect = wide / narrow, own["mean"] / own["std"]
     effect = np.where(own["mean"] == 0, 0.0, effect) if n > 1 else effect
-    test = "t" if n >= FEW else "wilcoxon"
+    test = "t" if n >= FEW or freedom is not None else "wilcoxon"
     return {
         "n": n, "mean": own["mean"], "low": own["low"], "high": own["high"], "unpaired_low": apart["low"],
         "unpaired_high": apart["high"], "gain": gain, "correlation": _correlation(x, y), "test": test,
@@ -171,16 +187,18 @@ def pairs(x: np.ndarray, y: np.ndarray, level: float = 0.95, method: Method = "b
     }  # fmt: skip
 
 
-def _tests(d: np.ndarray, mean: np.ndarray, std: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _tests(
+    d: np.ndarray, mean: np.ndarray, std: np.ndarray, freedom: float | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Two-sided p of the t and the Wilcoxon test that differences d (n, M) lie around 0."""
     n, m = d.shape
     p_t, p_wilcoxon = np.full((2, m), np.nan)
     if n < 2:
         return p_t, p_wilcoxon
     with np.errstate(divide="ignore", invalid="ignore"):
-        p_t = 2.0 * stats.t.sf(np.abs(mean) / (std / n**0.5), n - 1)
+        p_t = 2.0 * stats.t.sf(np.abs(mean) / (std / n**0.5), freedom or n - 1)
     moved = (d != 0).any(axis=0)
-    if moved.any():
+    if moved.any() and freedom is None:  # ranks of clusters of unequal sizes mean nothing
         found: Any = stats.wilcoxon(d[:, moved], zero_method="pratt", axis=0)
         p_wilcoxon[moved] = found.pvalue
     return np.where(moved, p_t, 1.0), np.where(moved, p_wilcoxon, 1.0)

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from .blocks import block_interval
-from .clusters import by_cluster
+from .clusters import by_cluster, effective
 from .intervals import (
     Interval,
     Method,
@@ -74,8 +74,8 @@ def interval_table(
         x, cluster = table[names].to_numpy(np.float64), table["cluster"].to_numpy()
         for known, columns in by_pattern(~np.isnan(x)):
             if known.any():
-                (part,), how = _independent([x[known][:, columns]], cluster[known], method)
-                parts.append(_part(key, names, columns, intervals(part, level, how)))
+                (part,), how, freedom = _independent([x[known][:, columns]], cluster[known], method)
+                parts.append(_part(key, names, columns, intervals(part, level, how, freedom)))
     return _table(parts, means, names, INTERVALS)
 
 
@@ -114,8 +114,9 @@ def compare_table(
         cluster = table.loc[common, "cluster"].to_numpy()
         for known, columns in by_pattern(~(np.isnan(x) | np.isnan(y))):
             if known.any():
-                both, how = _independent([v[known][:, columns] for v in (x, y)], cluster[known], method)
-                found = pairs(both[0], both[1], level, how) | {"baseline": baseline}
+                both = [v[known][:, columns] for v in (x, y)]
+                both, how, freedom = _independent(both, cluster[known], method)
+                found = pairs(both[0], both[1], level, how, freedom) | {"baseline": baseline}
                 parts.append(_part((actor, regime, role), names, columns, found))
     table: Any = _table(parts, means, names, (*GROUP, "measure", *DIFFERENCES))
     family = table.groupby(["regime", "role", "measure"], sort=False)["p"]
@@ -126,11 +127,11 @@ def compare_table(
 
 def _independent(
     samples: list[np.ndarray], cluster: np.ndarray, method: Method
-) -> tuple[list[np.ndarray], Method]:
-    """Samples (n, M) with rows that are independent of each other, and the method for them."""
+) -> tuple[list[np.ndarray], Method, float | None]:
+    """Samples (n, M) with rows that are independent of each other, the method for them and its degrees of freedom."""
     if len(np.unique(cluster)) == len(cluster):
-        return samples, method
-    return [by_cluster(x, cluster) for x in samples], "t"
+        return samples, method, None
+    return [by_cluster(x, cluster) for x in samples], "t", max(effective(cluster) - 1.0, 1e-3)
 
 
 def _part(key: tuple, names: list[str], columns: np.ndarray, found: dict) -> pd.DataFrame:

@@ -77,7 +77,12 @@ class AvellanedaStoikovMarket(QuotingMarket[AvellanedaStoikovParams]):
             if last or (total**2 < 0.7 * size * (weight**2).sum(axis=1)).any():
                 log += np.log(total / size) + gain.max(axis=1)
                 if not last:
-                    obs = market._keep(_resample(weight, market.uniform(RESAMPLE)[:groups]))
+                    rows = _resample(weight, market.uniform(RESAMPLE)[:groups])
+                    obs = market._keep(rows)
+                    if (
+                        getattr(policy, "state", None) is not None
+                    ):  # what the policy remembers of environment i
+                        policy.state = policy.state[:, :, rows]
                     since = np.array(market.equity)
         return -log / self.gamma
 

@@ -110,7 +110,7 @@ def run(cfg: Config, seeds: int = 1, out: str | Path | None = None) -> Path:
     out: the scenario's directory; default cfg.run.dir/cfg.name. Raises KeyboardInterrupt after Ctrl-C, with
     everything so far saved, drawn and linked.
     """
-    from lobgraph.rl.run import numbered_directory
+    from lobgraph.rl.run import kept_if_used, numbered_directory
     from lobgraph.rl.train import train
 
     from .directory import publish
@@ -127,7 +127,8 @@ def run(cfg: Config, seeds: int = 1, out: str | Path | None = None) -> Path:
     for i, (number, path) in enumerate(paths.items()):
         if seeds > 1:
             say(f"seed {number} ({i + 1} of {seeds})")
-        done = train(with_seed(cfg, number), directory=path)
+        with kept_if_used(directory):
+            done = train(with_seed(cfg, number), directory=path)
         tables[number] = read_rewards(path / "rewards.csv")
         complete = done.stopped != "interrupted"
         if not complete:  # Ctrl-C: training has saved what there is

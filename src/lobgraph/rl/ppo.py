@@ -21,7 +21,10 @@ from ..config import PPOConfig
 from ..models.policy import Output, PolicySet
 from .rollout import RoleStore, Rollout, TrainingError
 
-LEAST_VARIANCE = 1e-8  # of returns that a critic's errors are measured by
+ROUNDING = 1e-12  # a variance below this share of the mean's square is rounding
+LARGEST_LOSS = (
+    5.0  # of a critic at the start of an update: where returns hardly vary its errors are their own measure
+)
 KL_MARGIN = 1.5  # epochs end when approx_kl of a role passes target_kl times this
 
 
@@ -47,10 +50,19 @@ def standardise(x: Tensor, mask: Tensor | None) -> Tensor:
     return centred / (masked_mean(centred.square(), mask).sqrt() + 1e-8)
 
 
-def variance(x: Tensor, mask: Tensor | None) -> float:
-    """Population variance over the entries where mask is 1; 1 where there is next to none."""
-    found = float(masked_mean((x - masked_mean(x, mask)).square(), mask))
-    return found if found > LEAST_VARIANCE else 1.0
+def spread_of(values: Tensor, returns: Tensor, mask: Tensor | None) -> float:
+    """What a critic's squared errors are measured by: the variance of the returns.
+
+    At least what makes half the mean squared error LARGEST_LOSS, for a rollout of few samples; of returns that do not vary that
+    error itself, 1 if there is none.
+    """
+    x = returns.double()
+    mean = masked_mean(x, mask)
+    variance = float(masked_mean((x - mean).square(), mask))
+    if variance <= ROUNDING * float(mean) ** 2:
+        variance = 0.0
+    error = float(masked_mean((x - values).square(), mask))
+    return max(variance, error / (2.0 * LARGEST_LOSS)) or 1.0
 
 
 def explained_variance(values: Tensor, returns: Tensor, mask: Tensor | None) -> float:
@@ -72,7 +84,7 @@ def ppo_losses(
     clip: float,
     spread: float,
 ) -> RoleLoss:
-    """Clipped surrogate of one role, and half its squared value error over `spread`, the variance of all its returns.
+    """Clipped surrogate of one role, and half its squared value error over `spread`.
 
     actions: (K, I, M, D) as sampled; logprobs, advantages, returns: (K, M); mask: (K, M) float32 or None for all ones.
     """
@@ -108,7 +120,9 @@ class PPO:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         advantages = {role: self._advantages(store) for role, store in rollout.roles.items()}
-        spreads = {role: variance(store.returns, store.mask) for role, store in rollout.roles.items()}
+        spreads = {
+            role: spread_of(store.values, store.returns, store.mask) for role, store in rollout.roles.items()
+        }
         sums: dict[str, float] = defaultdict(float)
         metrics: dict[str, float] = {}
         steps, stopped, norms = 0, False, 0.0

@@ -7,9 +7,12 @@ import io
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -79,6 +82,17 @@ def numbered_directory(parent: str | Path, name: str) -> Path:
             continue
         return path
     raise FileExistsError(f"{parent / stem}: a thousand runs started in one second")
+
+
+@contextmanager
+def kept_if_used(path: Path) -> Iterator[Path]:
+    """Remove the directory again if what is done with it fails before a file stands in it."""
+    try:
+        yield path
+    except BaseException:
+        if not any(p.is_file() for p in path.rglob("*")):
+            shutil.rmtree(path, ignore_errors=True)
+        raise
 
 
 def new_directory(cfg: Config, directory: str | Path | None = None) -> Path:

@@ -105,6 +105,13 @@ def _curves(ax: Axes, learned: list[Learned]) -> None:
         ax.errorbar(steps / 1e6, share, 2 * error, color=colour, lw=1.0, capsize=2, label=f"seed {one.seed}")
     ax.axhline(1.0, color=MID, lw=0.8)
     ax.axhline(least, color=MID, lw=0.8, ls=":")
-    ax.annotate(f"asked: {least:g}", (0.98, least), xycoords=("axes fraction", "data"), va="top", ha="right", fontsize=8)
+    ax.annotate(
+        f"asked: {least:g}",
+        (0.98, least),
+        xycoords=("axes fraction", "data"),
+        va="top",
+        ha="right",
+        fontsize=8,
+    )
     ax.set(xlabel="steps (million)", ylabel="share of the best policy's objective", ylim=(0.75, 1.03),
            title="learning (unseen episodes)")  # fmt: skip
