@@ -65,7 +65,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     if not sep or not all(part.strip() for part in key.split(".")):
         raise ConfigError(f"--set {override!r}: must have the form section.key=value")
     try:
-        value = yaml.safe_load(text)
+        value = yaml.load(text, Loader=_UniqueKeyLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"--set {override!r}: value is not valid YAML: {error}") from None
     *parents, last = key.strip().split(".")

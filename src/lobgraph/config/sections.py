@@ -10,9 +10,10 @@ from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 ROLES = ("maker", "taker", "arbitrageur")
+MOST_BOOKS = 1024
 
 
 class ConfigError(ValueError):
@@ -26,6 +27,13 @@ def _no_bool(value: Any) -> Any:
     return value
 
 
+def _not_tiny(value: float) -> float:
+    """Of an exponent in 32 bits."""
+    if 0.0 < value < 1e-9:
+        raise ValueError("must be 0 or at least 1e-9")
+    return value
+
+
 Float = Annotated[float, BeforeValidator(_no_bool)]
 Int = Annotated[int, BeforeValidator(_no_bool)]
 # Bounded far above any use, so that products of settings stay exact in 64-bit fixed point.
@@ -33,7 +41,10 @@ Positive = Annotated[Float, Field(gt=0, le=1e6)]
 NonNegative = Annotated[Float, Field(ge=0, le=1e6)]
 Fraction = Annotated[Float, Field(ge=0, le=1)]
 Discount = Annotated[Float, Field(gt=0, le=1)]
-Count = Annotated[Int, Field(ge=1)]
+Count = Annotated[Int, Field(ge=1, le=10**15)]
+# Standard deviation of a Gaussian policy, in half action ranges: within models.distributions.LOG_STD_RANGE.
+Deviation = Annotated[Float, Field(ge=0.007, le=2)]
+Aversion = Annotated[NonNegative, AfterValidator(_not_tiny)]
 PerBook = list[Float] | Float  # one value for all books, or one per book
 Schedule = Literal[
     "constant", "linear", "cosine"
@@ -88,15 +99,17 @@ class MarketConfig(Section):
     def _count_of_books(cls, data: Any) -> Any:
         n = data.get("books") if isinstance(data, Mapping) else None
         if isinstance(n, int) and not isinstance(n, bool):
-            if not 1 <= n <= 1024:
-                raise ValueError(f"books: a count must be 1 to 1024, got {n}")
+            if not 1 <= n <= MOST_BOOKS:
+                raise ValueError(f"books: a count must be 1 to {MOST_BOOKS}, got {n}")
             data = {**data, "books": [f"A{i}" for i in range(n)]}
         return data
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not self.books or len(set(self.books)) != len(self.books):
-            raise ValueError(f"books: names must be present and unique, got {self.books}")
+            raise ValueError(f"books: names must be present and unique, got {self.books[:10]}")
+        if len(self.books) > MOST_BOOKS:
+            raise ValueError(f"books: at most {MOST_BOOKS}, got {len(self.books)}")
         if self.window & (self.window - 1):
             raise ValueError(f"window: must be a power of two, got {self.window}")
         if self.underlying is not None and len(self.underlying) != len(self.books):
@@ -313,7 +326,7 @@ class MakerConfig(Section):
     max_offset: Annotated[Float, Field(gt=0, le=1e4)] = 8.0  # largest offset from the mid, in quote_spread
     max_size: Annotated[Int, Field(ge=1, le=1_000_000)] = 10  # lots per quote
     post_only: bool = True  # a quote that would trade at arrival slides to the best price that does not
-    risk_aversion: NonNegative = 0.0  # exponential utility of the return, per tick-lot; 0: its mean counts
+    risk_aversion: Aversion = 0.0  # exponential utility of the return, per tick-lot; 0: its mean counts
     gamma: Discount | None = None  # of this role; None: ppo.gamma
     gae_lambda: Fraction | None = None  # likewise
     inventory_penalty: NonNegative = 0.002  # l_inv, per lot^2 and step
@@ -339,7 +352,7 @@ class TakerConfig(Section):
     )
     target_side: Literal["buy", "sell", "random"] = "random"
     target_books: list[str] | None = None  # None: every book
-    risk_aversion: NonNegative = 0.0  # exponential utility of the return, per tick-lot; 0: its mean counts
+    risk_aversion: Aversion = 0.0  # exponential utility of the return, per tick-lot; 0: its mean counts
     gamma: Discount | None = None  # of this role; None: ppo.gamma
     gae_lambda: Fraction | None = None  # likewise
     inventory_penalty: NonNegative = 0.0
@@ -354,7 +367,7 @@ class ArbitrageurConfig(Section):
     pairs: list[tuple[str, str]] | Literal["auto", "all"] = "auto"  # auto: same-underlying pairs, else all
     max_size: Annotated[Int, Field(ge=1, le=1_000_000)] = 10  # lots per leg and step
     threshold: Annotated[Float, Field(ge=0, lt=1)] = 0.5  # signals below it do nothing
-    risk_aversion: NonNegative = 0.0  # exponential utility of the return, per tick-lot; 0: its mean counts
+    risk_aversion: Aversion = 0.0  # exponential utility of the return, per tick-lot; 0: its mean counts
     gamma: Discount | None = None  # of this role; None: ppo.gamma
     gae_lambda: Fraction | None = None  # likewise
     inventory_penalty: NonNegative = 0.001
@@ -415,8 +428,8 @@ class PPOConfig(Section):
     vf_coef: NonNegative = 0.5
     max_grad_norm: Positive = 0.5
     target_kl: Positive | None = 0.03  # stop an update's epochs beyond 1.5 times it
-    initial_std: Positive = 0.35  # of the Gaussian policies, in units of half the action range
-    std_end: Positive | None = (
+    initial_std: Deviation = 0.35  # of the Gaussian policies, in units of half the action range
+    std_end: Deviation | None = (
         None  # bound on it, falling geometrically from initial_std to this; None: no bound
     )
     norm_adv: bool = True

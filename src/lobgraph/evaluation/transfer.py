@@ -131,11 +131,12 @@ def at_equal(cost: str, cfg: Config, books: int, of: int) -> Config:
     own = resized(cfg, books)
     envs = cfg.env.num_envs if cost == "episodes" else max(1, round(cfg.env.num_envs * of / books))
     updates = math.ceil(cfg.ppo.total_steps / (cfg.ppo.rollout_steps * cfg.env.num_envs))
+    whole = envs if cfg.graph.memory != "none" else cfg.ppo.rollout_steps * envs
     tree = own.model_dump(mode="json", exclude_unset=True)
     tree["env"] = tree.get("env", {}) | {"num_envs": envs}
     tree["ppo"] = tree.get("ppo", {}) | {
         "total_steps": updates * cfg.ppo.rollout_steps * envs,
-        "minibatches": math.gcd(cfg.ppo.minibatches, cfg.ppo.rollout_steps * envs),
+        "minibatches": math.gcd(cfg.ppo.minibatches, whole),
         "target_kl": None if cfg.ppo.target_kl is None else cfg.ppo.target_kl * books / of,
         "clip": min(cfg.ppo.clip * math.sqrt(books / of), 0.9),
     }
@@ -158,6 +159,8 @@ def transfer(
     Runs are written to directory/<n> books-s<seed>. Raises ConfigError for a scenario that cannot be resized.
     """
     sizes = sorted(dict.fromkeys(sizes))
+    if not sizes:
+        raise ConfigError("books: names no size to play on, such as 2,4,8")
     configs = {n: at_equal(equal, cfg, n, train_on) for n in sorted({*sizes, train_on})}
     numbers = [cfg.run.seed + i for i in range(seeds)]
     plan = {

@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -94,7 +95,7 @@ def read_header(path: Path) -> dict[str, Any]:
         about = json.loads(text) if text is not None else None
     except (SafetensorError, OSError, json.JSONDecodeError) as error:
         raise PolicyError(f"{path}: not a readable policy file: {error}") from None
-    if about is None:
+    if not isinstance(about, dict):
         raise PolicyError(f"{path}: a safetensors file, but not one of lobgraph's policies")
     if about.get("format") != FORMAT:
         raise PolicyError(
@@ -122,7 +123,12 @@ def load_policies(path: str | Path, env: Any = None) -> PolicySet:
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
         policies.load_state_dict(tensors)
-    except (KeyError, ValidationError, SafetensorError, RuntimeError) as error:
+    except (
+        AttributeError, KeyError, TypeError, ValueError, ValidationError, SafetensorError, RuntimeError
+    ) as error:  # fmt: skip
         raise PolicyError(f"{path}: a damaged policy file: {error}") from None
+    for name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise PolicyError(f"{path}: a damaged policy file: {name} is not finite")
     policies.eval().requires_grad_(False)
     return policies if env is None else policies.attach(env)

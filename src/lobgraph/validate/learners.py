@@ -143,6 +143,13 @@ def settings(name: str, market: KnownMarket, seed: int, overrides: tuple[str, ..
     return load_config(None, [*own, *overrides])
 
 
+def check_settings(name: str, params: Any, seed: int, overrides: tuple[str, ...]) -> None:
+    """Raise ConfigError, PolicyError for settings with which a training could not start."""
+    params = training_params(name, params)
+    cfg = settings(name, MARKETS[name][0](params, 1, seed), seed, overrides)
+    Trainer(cfg, MARKETS[name][0](params, cfg.env.num_envs, seed), {})
+
+
 def train_one(
     name: str,
     params: Any,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -19,12 +20,12 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
-from ..config import ConfigError, load_config
+from ..config import ConfigError
 from ..known.almgren_chriss import AlmgrenChrissMarket
 from ..rl.run import numbered_directory
 from . import figures, learning_figures
 from .known_making import GLFT
-from .learners import LEARNERS, Learned, share_of, train_one, training_params
+from .learners import LEARNERS, Learned, check_settings, share_of, train_one, training_params
 from .run import silent, write_params, write_table
 from .settings import Settings, make_settings
 from .table import Row, make_table
@@ -70,7 +71,8 @@ def learn(
     chosen = choose(markets)
     own, common = split(overrides)
     resolved = make_settings(settings, own, False, chosen)
-    load_config(None, [f"run.seed={seed + max(seeds, 1)}", *common])
+    for name in chosen:
+        check_settings(name, getattr(resolved, name), seed, tuple(common))
     if seeds < 1 or (workers is not None and workers < 1):
         raise ConfigError(f"seeds and workers: must be at least 1, got {seeds} and {workers}")
     path = None if directory is None else numbered_directory(directory, f"learning-s{seed}")
@@ -133,7 +135,7 @@ def _train(
     done: dict[tuple[str, int], Learned] = {}
     start = time.perf_counter()
     try:
-        with ProcessPoolExecutor(min(workers, len(jobs)), context, _begin, (lines,)) as pool:
+        with ProcessPoolExecutor(min(workers, len(jobs)), context, _begin, (lines, os.getpid())) as pool:
             futures = {}
             for name, seed in jobs:
                 save_to = None if path is None else path / "policies" / f"{name}-s{seed}.safetensors"
@@ -148,6 +150,8 @@ def _train(
                     )
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
+                for worker in list(pool._processes.values()):  # nobody waits for what they would still find
+                    worker.terminate()
                 raise
     finally:
         lines.put(None)
@@ -158,9 +162,18 @@ def _train(
 _LINES: Any = None  # of this worker process: where its notes go
 
 
-def _begin(lines: Any) -> None:
+def _begin(lines: Any, parent: int) -> None:
+    """Of a worker: Ctrl-C is its parent's to answer, and it ends when its parent has."""
     global _LINES
     _LINES = lines
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def follow() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def _job(name: str, section: Any, seed: int, common: tuple[str, ...], save_to: Path | None) -> Learned:
