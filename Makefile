@@ -14,7 +14,7 @@ help: ## list the targets
 setup: ## make .venv and install everything into it
 	@./scripts/setup.sh
 
-demo: setup ## train makers and an arbitrageur on several books (under five minutes), print table and figures
+demo: setup ## train makers and an arbitrageur on several books (6 minutes of one core), print table and figures
 	@$(PY) scripts/run_multi_asset_gnn.py $(ARGS)
 
 test: setup ## the fast tests (ARGS="-k book" and the like go to pytest)
