@@ -87,8 +87,12 @@ def validate(
             )
         _learn(models, overrides or (), seeds, seed, workers or None, directory)
         return
+    from ..config import ConfigError
     from ..validate.settings import make_settings
 
+    for text in overrides or ():
+        if text.partition(".")[0].strip() in ("ppo", "graph"):
+            raise ConfigError(f"--set {text}: a setting of trainings; it needs --learning")
     make_settings({}, overrides or (), quick, models)  # a typo is answered before torch and numba are loaded
     from ..validate.run import validate as compare
 

@@ -457,7 +457,9 @@ class RunConfig(Section):
     best_role: Literal["maker", "taker", "arbitrageur"] | None = (
         None  # whose reward says which policy is the best; None: the sum over learning roles
     )
-    patience: Count | None = None  # evaluations without improvement that end the training; None: never
+    # evaluations that end the training if in none the score has risen by more than the rise's standard error (the same episodes);
+    # those before the curriculum's end do not count; None: never
+    patience: Count | None = None
     torch_threads: Annotated[Int, Field(ge=0, le=1024)] = (
         1  # more do not pay at these sizes; 0: torch's own choice
     )

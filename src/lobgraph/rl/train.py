@@ -29,7 +29,7 @@ from .schedules import between, share
 STOPPED = {
     "interrupted": "interrupted",
     "callback": "stopped by the callback",
-    "patience": "no more improvement (run.patience): stopped",
+    "patience": "no rise beyond its standard error for run.patience evaluations: stopped",
 }
 Callback = Callable[["Trainer", dict[str, float]], Any]
 
