@@ -314,5 +314,10 @@ def test_importance(lobgraph, pair_of_books, tmp_path):
     lobgraph("train", pair_of_books, "--dir", tmp_path, "--set", "graph.encoder=gat")
     home = tmp_path / "two" / "latest"
     (home / "figures" / "importance_maker.png").unlink()  # the run drew it
-    assert "inventory" in lobgraph("importance", home).out
+    out = lobgraph("importance", home).out
+    assert "inventory" in out
+    assert "by edge taken out" in out
+    books = pd.read_csv(home / "importance_maker_books.csv")
+    assert len(books) == 4
+    assert (books["without_edge"].isna() == (books["action_of"] == books["features_of"])).all()
     assert (home / "figures" / "importance_maker.png").stat().st_size > 10_000

@@ -106,4 +106,5 @@ def importance(
 
     for table, title in present_importance(found, seed):
         show(table, title)
-    say(f"written: {found / 'figures'}/importance_<role>.png and {found}/importance_<role>.csv")
+    written = sorted([*found.glob("figures/importance_*.png"), *found.glob("importance_*.csv")])
+    say("written: " + "\n         ".join(map(str, written)))

@@ -67,6 +67,19 @@ class Importance:
         found = pd.DataFrame(rows)
         return found.loc[found[["of_the_book", "of_others"]].max(axis=1).sort_values(ascending=False).index]
 
+    def pairs(self) -> pd.DataFrame:
+        """One row per ordered pair of books: weight of its edge, influence, and the change without the edge."""
+        n = len(self.books)
+        return pd.DataFrame(
+            {
+                "action_of": np.repeat(self.books, n),
+                "features_of": np.tile(self.books, n),
+                "weight": self.weights.ravel(),
+                "influence": self.influence.ravel(),
+                "without_edge": self.edges.ravel(),
+            }
+        )
+
 
 def importance(
     policies: PolicySet, role: str, states: States, books: list[str], adjacency: Tensor

@@ -26,12 +26,13 @@ NUMBERS = 8  # books up to which a matrix has its numbers written in
 
 
 def draw_importance(run: Path, seed: int) -> dict[str, Importance]:
-    """Write figures/importance_<role>.png and importance_<role>.csv of a run. Returns the importances by role."""
+    """Write figures/importance_<role>.png, importance_<role>.csv and importance_<role>_books.csv of a run. Returns the importances by role."""
     graph, name = read_yaml(run / "config.yaml")["graph"], read_yaml(run / "config.yaml")["name"]
     found = importance_of_run(run, seed)
     for role, own in found.items():
         own.table().to_csv(run / f"importance_{role}.csv", index=False)
-        title = f"{name}: what the {role}'s policy looks at ({graph['encoder']})"
+        own.pairs().to_csv(run / f"importance_{role}_books.csv", index=False)
+        title = f"{name}: what the {role}'s policy looks at ({graph['encoder']}{', gru' if graph['memory'] == 'gru' else ''})"
         save(importance_figure(own, title), run / "figures" / f"importance_{role}.png")
     return found
 

@@ -104,7 +104,11 @@ def present_importance(run: Path, seed: int | None = None) -> list[tuple[pd.Data
         tables.append(
             (found.table(), f"{role}: mean change of the action, % of its range, by feature occluded")
         )
-        books = pd.DataFrame(found.influence, columns=found.books)
-        books.insert(0, "action_of", found.books)
-        tables.append((books, f"{role}: likewise by book occluded"))
+        for x, what in (
+            (found.influence, "by book occluded"),
+            (found.edges, "of all books, by edge taken out"),
+        ):
+            books = pd.DataFrame(x, columns=found.books)
+            books.insert(0, "action_of" if x is found.influence else "book", found.books)
+            tables.append((books, f"{role}: likewise {what}"))
     return tables
