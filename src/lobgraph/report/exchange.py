@@ -43,7 +43,7 @@ def ablation_figure(found: Ablation, role: str) -> Figure:
         names = [f"{WHAT.get(v, v)}\n{found.parameters[v]:,} parameters" for v in found.variants]
         left.set_yticks(range(len(names)), names)
         left.set_ylim(len(names) - 0.5, -0.5)
-        left.set(title="Objective", xlabel="return per episode (tick-lots)")
+        left.set(title="Return", xlabel="return per episode (tick-lots)")
         base = gaps["baseline"].iloc[0]
         right.set(title=f"Difference from {base}", xlabel="return per episode (tick-lots)")
         right.axvline(0.0, color="black", lw=0.9)
