@@ -84,7 +84,9 @@ def test_a_run_out_of_patience_is_complete(script, tmp_path):
         "ppo.norm_obs=false",
     )
     out = script("run_single_agent_maker.py", *SMALL, *(x for o in overrides for x in ("--set", o)))
-    assert "no more improvement (run.patience): stopped after update 4 of 6" in out
+    assert (
+        "no rise beyond its standard error for run.patience evaluations: stopped after update 4 of 6" in out
+    )
     home = tmp_path / "artifacts" / "single_maker"
     run = complete_run(home, ["maker"], ["quotes", "settings"])
     assert (run / "checkpoints" / "best.safetensors").is_file()

@@ -108,6 +108,16 @@ def test_tables_are_of_seeds_and_episodes() -> None:
     assert len(gap["seeds"].split()) == 3
 
 
+def test_episodes_of_one_stretch_of_a_tape_count_as_one() -> None:
+    table = outcomes({"sage": 3.0, "mlp": 1.0})
+    cluster = table["episode"] // 4
+    x = by_seed(table, "maker", "sage", "return")
+    found = by_seed(table.assign(cluster=cluster), "maker", "sage", "return")
+    assert found.shape == (len(x), cluster.nunique())
+    np.testing.assert_allclose(found.mean(axis=1), x.mean(axis=1))
+    np.testing.assert_allclose(by_seed(table.assign(cluster=table["episode"]), "maker", "sage", "return"), x)
+
+
 def test_ablate_from_end_to_end(tmp_path) -> None:
     lines = []
     found = ablate(small(), tmp_path, ["gat", "mlp"], seeds=2, episodes=6, seed=9, note=lines.append)

@@ -118,7 +118,9 @@ def test_patience_ends_the_training(tmp_path: Path, capsys: pytest.CaptureFixtur
         run.history["update"].iloc[-1] == 8
     )  # the first evaluation sets the mark, three more do not pass it
     said = capsys.readouterr().out
-    assert "no more improvement (run.patience): stopped after update 8 of 16" in said
+    assert (
+        "no rise beyond its standard error for run.patience evaluations: stopped after update 8 of 16" in said
+    )
     assert "evaluated: maker 8.0 ± 0.0" in said
     assert "policies: of update 2 of 16, the best of 4 evaluations: maker 8.0" in said
     assert "last.safetensors" in said

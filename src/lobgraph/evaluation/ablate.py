@@ -134,19 +134,19 @@ def played(
         variant=table["actor"].map({name: key[0] for name, key in names.items()}),
         seed=table["actor"].map({name: key[1] for name, key in names.items()}),
     )
-    if "cluster" not in table:
-        table = table.assign(cluster=table["episode"])
-    keys = ["variant", "seed", "role", "cluster", "episode"]
+    keys = [k for k in ("variant", "seed", "role", "cluster", "episode") if k in table]
     return table.groupby(keys, sort=False)[list(MEASURES)].mean().reset_index()
 
 
 def by_seed(outcomes: pd.DataFrame, role: str, variant: str, name: str) -> np.ndarray:
     """(S, E) values of one measure, seeds and episodes in increasing order; of clusters where episodes are in clusters."""
     own: Any = outcomes[(outcomes["role"] == role) & (outcomes["variant"] == variant)]
-    x = own.pivot(index=["cluster", "episode"], columns="seed", values=name).sort_index(level="episode")
-    cluster = x.index.get_level_values("cluster").to_numpy()
-    values = x.to_numpy(np.float64)
-    return (values if len(set(cluster)) == len(cluster) else by_cluster(values, cluster)).T
+    values = own.pivot(index="episode", columns="seed", values=name)
+    x = values.to_numpy(np.float64)
+    if "cluster" not in own:
+        return x.T
+    cluster = own.groupby("episode")["cluster"].first().loc[values.index].to_numpy()
+    return (x if len(set(cluster)) == len(cluster) else by_cluster(x, cluster)).T
 
 
 def level_table(outcomes: pd.DataFrame, variants: Sequence[str]) -> pd.DataFrame:
