@@ -44,10 +44,8 @@ class Learner(NamedTuple):
 
 
 # Exploration and steps were chosen on the published parameters; docs/training.md says what mattered.
-# Where utility is steep a critic of ppo's default weight follows the rare certainty equivalents of bad states, not the others.
-LIGHT = ("ppo.vf_coef=0.05", "ppo.max_grad_norm=4")
 LEARNERS = {
-    "avellaneda_stoikov": Learner(128, 3_000_000, 1.5e-3, 0.95, 0.97, LIGHT),
+    "avellaneda_stoikov": Learner(128, 3_000_000, 1.5e-3, 0.95, 0.97),
     "cj_making": Learner(128, 3_000_000, 1.5e-3, 0.95, 0.97),
     # The seller's speed costs next to nothing to vary, and prices are noise: left alone, its deviation is gone before it knows.
     "cj_execution": Learner(64, 4_000_000, 1.5e-3, 0.9, 0.97, ("ppo.ent_coef=0.02", "ppo.minibatches=16")),
