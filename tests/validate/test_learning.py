@@ -13,10 +13,12 @@ from lobgraph import cli
 from lobgraph.config import ConfigError
 from lobgraph.known import make_known
 from lobgraph.known.almgren_chriss import AlmgrenChrissMarket
-from lobgraph.validate import known_settings
+from lobgraph.models.policy import PolicyError
+from lobgraph.validate import known_settings, learning
 from lobgraph.validate.learners import (
     LEARNERS,
     Learned,
+    Point,
     judging_market,
     rule_of,
     settings,
@@ -166,6 +168,31 @@ def test_the_command_from_end_to_end(monkeypatch, capsys, tmp_path):
     assert sorted(p.name for p in (made / "policies").glob("*.safetensors")) == [
         "almgren_chriss-s0.safetensors", "almgren_chriss-s1.safetensors"]  # fmt: skip
     assert imread(made / "figures" / "almgren_chriss.png").std() > 0.05
+
+
+def test_trainings_that_are_done_are_kept_when_the_rest_fails(monkeypatch, tmp_path):
+    def interrupted(jobs, resolved, common, path, workers, note, done):
+        points = [Point(n, 0.9, 0.01) for n in (5, 10)]
+        done["pair", 1] = Learned(
+            "pair", 1, 1.0, 10, 9.8, 0.1, 10.0, 10.0, np.zeros((400, 2)), (0, 0, 0), points
+        )
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(learning, "_train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        learn(["pair", "cj_making"], directory=tmp_path)
+    (made,) = tmp_path.iterdir()
+    assert set(pd.read_csv(made / "table.csv")["model"]) == {"pair"}
+    assert [p.name for p in (made / "figures").iterdir()] == ["pair.png"]
+
+
+@pytest.mark.parametrize(
+    ("market", "override"), [("pair", "ppo.minibatches=4096"), ("pair", "graph.hide=[nothing_such]")]
+)
+def test_settings_that_a_training_could_not_start_with_are_refused_at_once(market, override, tmp_path):
+    with pytest.raises((ConfigError, PolicyError)):
+        learn([market], overrides=[override], directory=tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_quick_does_not_go_with_learning(monkeypatch, capsys):

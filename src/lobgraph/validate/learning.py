@@ -83,14 +83,26 @@ def learn(
             path, {"markets": chosen, "seeds": seeds, "seed": seed, "training": common, "settings": tree}
         )
     jobs = [(name, seed + i) for i in range(seeds) for name in chosen]
-    found = _train(jobs, resolved, tuple(common), path, workers or os.cpu_count() or 1, note)
-    learned = {name: [found[name, seed + i] for i in range(seeds)] for name in chosen}
-    table = make_table([row for name in chosen for row in rows_of(learned[name], getattr(resolved, name))])
+    found: dict[tuple[str, int], Learned] = {}
+    try:
+        _train(jobs, resolved, tuple(common), path, workers or os.cpu_count() or 1, note, found)
+    except BaseException:  # what is done is kept if the rest fails or is interrupted
+        if found:
+            _write(found, resolved, path)
+        raise
+    return _write(found, resolved, path)
+
+
+def _write(found: Mapping[tuple[str, int], Learned], resolved: Settings, path: Path | None) -> pd.DataFrame:
+    """The table of the trainings that are done; with `path` it, and a figure for each market, are written there."""
+    learned = {name: [found[key] for key in sorted(found) if key[0] == name] for name in LEARNERS}
+    learned = {name: runs for name, runs in learned.items() if runs}
+    table = make_table([row for name in learned for row in rows_of(learned[name], getattr(resolved, name))])
     table.attrs["learned"] = learned
     if path is not None:
         table.attrs["directory"] = str(path)
         write_table(path, table)
-        for name in chosen:
+        for name in learned:
             fig = learning_figures.draw(learned[name], getattr(resolved, name))
             figures.save(fig, path / "figures" / f"{name}.png")
     return table
@@ -124,15 +136,15 @@ def _train(
     path: Path | None,
     workers: int,
     note: Callable[[str], None],
-) -> dict[tuple[str, int], Learned]:
-    """All jobs, in processes of their own; a failure ends the others."""
+    done: dict[tuple[str, int], Learned],
+) -> None:
+    """All jobs, in processes of their own; a failure ends the others. `done` is filled as they end."""
     context = multiprocessing.get_context(
         "spawn"
     )  # a fork would have numba's and torch's threads, but not run them
     lines = context.Queue()
     reader = threading.Thread(target=lambda: [note(line) for line in iter(lines.get, None)], daemon=True)
     reader.start()
-    done: dict[tuple[str, int], Learned] = {}
     start = time.perf_counter()
     try:
         with ProcessPoolExecutor(min(workers, len(jobs)), context, _begin, (lines, os.getpid())) as pool:
@@ -156,7 +168,6 @@ def _train(
     finally:
         lines.put(None)
         reader.join()
-    return done
 
 
 _LINES: Any = None  # of this worker process: where its notes go
