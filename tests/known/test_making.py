@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -223,3 +224,26 @@ def test_wealth_as_reward_adds_up_to_the_profit():
     np.testing.assert_array_equal(a.profit, b.profit)
     np.testing.assert_allclose(b.objective, b.profit, atol=1e-9)
     assert utility.estimate(a) == wealth.estimate(b)
+
+
+class Remembering:
+    """Quotes the same always, and remembers the inventory it saw, as a recurrent policy would."""
+
+    def __init__(self) -> None:
+        self.state, self.jumps = None, []
+
+    def act(self, obs, deterministic):
+        held = obs["maker"].nodes[:, 0, 0, 0]
+        if self.state is not None:
+            self.jumps.append(float((held - self.state[0, 0, :, 0]).abs().max()))
+        self.state = held.clone().view(1, 1, -1, 1)
+        return {"maker": torch.full((len(held), 1, 1, 2), 0.5)}
+
+
+def test_what_a_policy_remembers_goes_with_the_environment_it_remembers() -> None:
+    """Through resampling: between two decisions an inventory changes by one fill of each side at most."""
+    market = AvellanedaStoikovMarket(AvellanedaStoikovParams(gamma=1.0, steps=200, reward="wealth"), 1, 0)
+    policy = Remembering()
+    market.population(policy, 800, seed=3)
+    assert len(policy.jumps) > 150
+    assert max(policy.jumps) <= 1.0

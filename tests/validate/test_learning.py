@@ -1,5 +1,6 @@
 """`lobgraph validate --learning`: what is drawn of a policy, the table, the files, and that a small problem is learned."""
 
+import multiprocessing
 import sys
 
 import numpy as np
@@ -27,6 +28,7 @@ from lobgraph.validate.learners import (
     training_params,
 )
 from lobgraph.validate.learning import choose, frontier_cost, learn, rows_of, split
+from lobgraph.validate.settings import make_settings
 from lobgraph.validate.table import make_table
 
 SECTIONS = {
@@ -184,6 +186,18 @@ def test_trainings_that_are_done_are_kept_when_the_rest_fails(monkeypatch, tmp_p
     (made,) = tmp_path.iterdir()
     assert set(pd.read_csv(made / "table.csv")["model"]) == {"pair"}
     assert [p.name for p in (made / "figures").iterdir()] == ["pair.png"]
+
+
+def test_a_failure_in_a_worker_is_what_is_raised(tmp_path):
+    """Not what happens while the others are sent home; and nobody stays behind."""
+    path = tmp_path / "a file"
+    path.write_text("")
+    section = known_settings.AlmgrenChriss(episodes=1000)
+    resolved = make_settings({}, ["almgren_chriss.episodes=1000"], False, ["almgren_chriss"])
+    assert resolved.almgren_chriss == section
+    with pytest.raises(NotADirectoryError):
+        learning._train([("almgren_chriss", 0)], resolved, ("ppo.total_steps=10_240",), path, 1, print, {})
+    assert not multiprocessing.active_children()
 
 
 @pytest.mark.parametrize(

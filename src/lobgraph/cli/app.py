@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,14 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, e.g. ppo.lr=1e-3; repeatable."),
 ]
+Seed = Annotated[
+    int, typer.Option(min=0, max=2**62 - 1, help="Seed of the markets; another than training's.")
+]
+
+
+def note(line: str) -> None:
+    """A line of progress."""
+    print(line, file=sys.stderr, flush=True)
 
 
 @app.callback(invoke_without_command=True)

@@ -13,16 +13,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..report.console import say, show
-from .app import Overrides, app
+from .app import Overrides, Seed, app
 
 if TYPE_CHECKING:
     from ..config import Config
     from ..rl.actors import Actor
 
 Episodes = Annotated[int, typer.Option(min=1, help="Episodes in each regime.")]
-Seed = Annotated[
-    int, typer.Option(min=0, max=2**62 - 1, help="Seed of the markets; another than training's.")
-]
 Regimes = Annotated[
     list[str] | None,
     typer.Option(

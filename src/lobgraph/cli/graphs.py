@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..report.console import say, show
-from .app import Overrides, Scenario, app
+from ..report.console import show, written
+from .app import Overrides, Scenario, Seed, app, note
 
 Episodes = Annotated[int, typer.Option(min=2, help="Unseen episodes to play.")]
-Seed = Annotated[
-    int, typer.Option(min=0, max=2**62 - 1, help="Seed of the episodes; another than training's.")
-]
-
-
-def _note(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def _words(text: str) -> list[str]:
@@ -56,7 +48,7 @@ def ablate(
     from ..rl.run import kept_if_used, numbered_directory
 
     with kept_if_used(numbered_directory(directory, cfg.name)) as path:
-        present_ablation(study(cfg, path, _words(variants), seeds, episodes, seed, _note), path)
+        present_ablation(study(cfg, path, _words(variants), seeds, episodes, seed, note), path)
 
 
 @app.command()
@@ -86,7 +78,7 @@ def transfer(
     from ..rl.run import kept_if_used, numbered_directory
 
     with kept_if_used(numbered_directory(directory, cfg.name)) as path:
-        present_transfer(study(cfg, path, sizes, train_on, seeds, episodes, seed, _note, equal), path)
+        present_transfer(study(cfg, path, sizes, train_on, seeds, episodes, seed, note, equal), path)
 
 
 @app.command()
@@ -106,5 +98,5 @@ def importance(
 
     for table, title in present_importance(found, seed):
         show(table, title)
-    written = sorted([*found.glob("figures/importance_*.png"), *found.glob("importance_*.csv")])
-    say("written: " + "\n         ".join(map(str, written)))
+    files = sorted([*found.glob("figures/importance_*.png"), *found.glob("importance_*.csv")])
+    written(files)

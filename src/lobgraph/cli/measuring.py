@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ..report.console import say, show
-from .app import app
+from .app import app, note
 
 
 @app.command()
@@ -88,22 +87,18 @@ def validate(
         _learn(models, overrides or (), seeds, seed, workers or None, directory)
         return
     from ..config import ConfigError
-    from ..validate.settings import make_settings
+    from ..validate.settings import TRAINING, make_settings
 
     for text in overrides or ():
-        if text.partition(".")[0].strip() in ("ppo", "graph"):
+        if text.partition(".")[0].strip() in TRAINING:
             raise ConfigError(f"--set {text}: a setting of trainings; it needs --learning")
     make_settings({}, overrides or (), quick, models)  # a typo is answered before torch and numba are loaded
     from ..validate.run import validate as compare
 
     _conclude(
-        compare(models, overrides=overrides or (), quick=quick, seed=seed, directory=directory, note=_note),
+        compare(models, overrides=overrides or (), quick=quick, seed=seed, directory=directory, note=note),
         "The engine and theory",
     )
-
-
-def _note(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def _learn(
@@ -117,7 +112,7 @@ def _learn(
     from ..validate.learning import learn, summary
 
     table = learn(
-        models, overrides=overrides, seeds=seeds, seed=seed, workers=workers, directory=directory, note=_note
+        models, overrides=overrides, seeds=seeds, seed=seed, workers=workers, directory=directory, note=note
     )
     show(summary(table.attrs["learned"]), "Learned over best, mean of the seeds with its 95 % interval")
     _conclude(table, "Each training")
@@ -132,6 +127,6 @@ def _conclude(table: Any, title: str) -> None:
     say(f"written: {table.attrs['directory']} (table.csv has every row)")
     failed = misses(table)
     for line in failed:
-        _note(f"out of tolerance: {line}")
+        note(f"out of tolerance: {line}")
     if failed:
         raise typer.Exit(1)

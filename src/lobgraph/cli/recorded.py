@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..report.console import say, show
-from .app import app
+from .app import app, note
 
 data = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Read recorded order books; measure markets from them."
@@ -50,9 +49,6 @@ def data_calibrate(
     if out.exists() and not force:  # before the minutes of work, not after
         raise FileExistsError(17, "exists already; choose another name or give --force", str(out))
     from ..data.calibrate import calibrate, write_config
-
-    def note(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
 
     result = calibrate(files, tick=tick, lot=lot, name=name, rounds=rounds, seed=seed, report=note)
     show(result.table(), "Data, and simulated markets")

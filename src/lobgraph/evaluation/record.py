@@ -56,9 +56,7 @@ class Series:
     cfg: Config
     specs: Mapping[str, RoleSpec]  # role -> spec; spec.agents are its columns among the G
     episode: np.ndarray  # (B,) int64 number of each episode: equal numbers met equal noise
-    cluster: (
-        np.ndarray
-    )  # (B,) int64 stretch of the tape in which each episode starts; each its own without a tape
+    cluster: np.ndarray  # (B,) int64 stretch of the tape where each starts; its own number without a tape
     # the market
     best_bid: np.ndarray  # (T + 1, B, A) int64 ticks
     best_ask: np.ndarray  # (T + 1, B, A) int64 ticks

@@ -79,10 +79,8 @@ class AvellanedaStoikovMarket(QuotingMarket[AvellanedaStoikovParams]):
                 if not last:
                     rows = _resample(weight, market.uniform(RESAMPLE)[:groups])
                     obs = market._keep(rows)
-                    if (
-                        getattr(policy, "state", None) is not None
-                    ):  # what the policy remembers of environment i
-                        policy.state = policy.state[:, :, rows]
+                    if getattr(policy, "state", None) is not None:
+                        policy.state = policy.state[:, :, rows]  # what it remembers of environment i
                     since = np.array(market.equity)
         return -log / self.gamma
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -65,6 +66,11 @@ def yield_idle_threads() -> None:
     On a free machine it costs nothing; with one other process on two cores, spinning made training ten times slower.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+def written(files: Iterable[Path]) -> None:
+    """Say what was written, a file a line."""
+    say("written: " + "\n         ".join(map(str, files)))
 
 
 def say(text: str) -> None:

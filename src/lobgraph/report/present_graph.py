@@ -10,7 +10,7 @@ from ..config import load_config
 from ..evaluation.ablate import Ablation
 from ..evaluation.transfer import Transfer
 from . import plots
-from .console import say, show
+from .console import say, show, written
 from .exchange import ablation_figure, transfer_figure
 from .figures import EVALUATION_SEED
 from .importance import draw_importance
@@ -48,11 +48,7 @@ def present_ablation(found: Ablation, directory: Path) -> None:
         found.differences.reindex(columns=columns),
         "Difference from the baseline, same seed and same episode; seeds: each one's",
     )
-    say(
-        INTERVALS
-        if len(found.seeds) > 1
-        else "intervals: 95 %, over episodes; of one training nothing is known"
-    )
+    _say_of_what(found.seeds)
     tables = {"levels": levels, "differences": found.differences, "outcomes": found.outcomes}
     files = _write(tables, directory)
     for role in found.differences["role"].unique():
@@ -63,7 +59,7 @@ def present_ablation(found: Ablation, directory: Path) -> None:
     files.append(
         save(plots.learning_curves(groups, f"Learning curves: {found.cfg.name}"), directory / "learning.png")
     )
-    say("written: " + "\n         ".join(map(str, files)))
+    written(files)
 
 
 def present_transfer(found: Transfer, directory: Path) -> None:
@@ -73,11 +69,7 @@ def present_transfer(found: Transfer, directory: Path) -> None:
         f"trained there (here); {len(found.seeds)} trainings, {found.episodes:,} unseen episodes, seed {found.seed}"
     )
     show(found.shares, title)
-    say(
-        INTERVALS
-        if len(found.seeds) > 1
-        else "intervals: 95 %, over episodes; of one training nothing is known"
-    )
+    _say_of_what(found.seeds)
     cost = {
         "episodes": "episodes and updates",
         "steps": "book-steps and updates, episodes fewer as books are more",
@@ -86,7 +78,11 @@ def present_transfer(found: Transfer, directory: Path) -> None:
     files = _write({"shares": found.shares, "outcomes": found.outcomes}, directory)
     for role in found.shares["role"].unique():
         files.append(save(transfer_figure(found, role), directory / f"transfer_{role}.png"))
-    say("written: " + "\n         ".join(map(str, files)))
+    written(files)
+
+
+def _say_of_what(seeds: list[int]) -> None:
+    say(INTERVALS if len(seeds) > 1 else "intervals: 95 %, over episodes; of one training nothing is known")
 
 
 def _write(tables: dict[str, pd.DataFrame], directory: Path) -> list[Path]:
@@ -104,11 +100,11 @@ def present_importance(run: Path, seed: int | None = None) -> list[tuple[pd.Data
         tables.append(
             (found.table(), f"{role}: mean change of the action, % of its range, by feature occluded")
         )
-        for x, what in (
-            (found.influence, "by book occluded"),
-            (found.edges, "of all books, by edge taken out"),
+        for x, rows, what in (
+            (found.influence, "action_of", "by book occluded"),
+            (found.edges, "book", "of all books, by edge taken out"),
         ):
             books = pd.DataFrame(x, columns=found.books)
-            books.insert(0, "action_of" if x is found.influence else "book", found.books)
+            books.insert(0, rows, found.books)
             tables.append((books, f"{role}: likewise {what}"))
     return tables

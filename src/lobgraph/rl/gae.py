@@ -13,9 +13,7 @@ import math
 import torch
 from torch import Tensor
 
-STEEPEST = (
-    2.0  # beyond a loss of this over a the utility goes on as a line: a bad critic's differences are huge
-)
+STEEPEST = 2.0  # beyond a loss of this over a the utility is a line: a bad critic's differences are huge
 
 
 def compute_gae(

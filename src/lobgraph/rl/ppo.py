@@ -23,7 +23,7 @@ from .rollout import RoleStore, Rollout, TrainingError
 
 ROUNDING = 1e-12  # a variance below this share of the mean's square is rounding
 LARGEST_LOSS = (
-    5.0  # of a critic at the start of an update: where returns hardly vary its errors are their own measure
+    5.0  # a critic's at the start of an update: where returns hardly vary its errors are the measure
 )
 KL_MARGIN = 1.5  # epochs end when approx_kl of a role passes target_kl times this
 

@@ -71,17 +71,14 @@ class Progress:
         rewards = "  ".join(f"{role} {value:.1f}" for role, value in self.latest.items())
         text = f"{metrics['time/sps']:,.0f} steps/s  {rewards}"
         update = int(metrics["update"])
-        if self.evaluated:
-            text += f"  evaluated: {self.evaluated}"
-        if self.live:
-            if self.evaluated:  # a terminal's line is short
-                text = f"evaluated: {self.evaluated}"
-            self.bar.update(self.task, completed=update, text=text)
+        evaluated = f"evaluated: {self.evaluated}" if self.evaluated else ""
+        if self.live:  # a terminal's line is short
+            self.bar.update(self.task, completed=update, text=evaluated or text)
         elif update == self.updates or update % max(1, self.updates // LINES) == 0 or update == 1:
             elapsed = time.perf_counter() - self.start
             left = elapsed / update * (self.updates - update)
             self.console.print(
-                f"update {update}/{self.updates}  {update * self.samples:,} steps  {text}  "
+                f"update {update}/{self.updates}  {update * self.samples:,} steps  {'  '.join(filter(None, (text, evaluated)))}  "
                 f"{elapsed:.0f} s, {left:.0f} s left",
                 soft_wrap=True,
             )

@@ -143,11 +143,14 @@ def settings(name: str, market: KnownMarket, seed: int, overrides: tuple[str, ..
     return load_config(None, [*own, *overrides])
 
 
-def check_settings(name: str, params: Any, seed: int, overrides: tuple[str, ...]) -> None:
-    """Raise ConfigError, PolicyError for settings with which a training could not start."""
+def trainer_for(name: str, params: Any, seed: int, overrides: tuple[str, ...] = ()) -> Trainer:
+    """A training on a market, not started. Raises ConfigError, PolicyError for settings with which it could not be."""
     params = training_params(name, params)
-    cfg = settings(name, MARKETS[name][0](params, 1, seed), seed, overrides)
-    Trainer(cfg, MARKETS[name][0](params, cfg.env.num_envs, seed), {})
+    market = MARKETS[name][0](params, LEARNERS[name].num_envs, seed)
+    cfg = settings(name, market, seed, overrides)
+    if cfg.env.num_envs != market.num_envs:
+        market = market.copy(cfg.env.num_envs, seed)
+    return Trainer(cfg, market, {})
 
 
 def train_one(
@@ -165,12 +168,9 @@ def train_one(
     save_to: policy file to write; None: none.
     """
     torch.set_num_threads(1)
-    params = training_params(name, params)
-    market = MARKETS[name][0](params, LEARNERS[name].num_envs, seed)
-    cfg = settings(name, market, seed, overrides)
-    if cfg.env.num_envs != market.num_envs:
-        market = market.copy(cfg.env.num_envs, seed)
-    trainer, judged = Trainer(cfg, market, {}), judging_market(market)
+    trainer = trainer_for(name, params, seed, overrides)
+    market: Any = trainer.market
+    judged = judging_market(market)
     trainer.start()
     curve, seconds, few = [], 0.0, max(200, episodes // 20)
     marks = {round(trainer.updates * (i + 1) / POINTS) for i in range(POINTS)}
@@ -186,7 +186,7 @@ def train_one(
                 f"{name}, seed {seed}: {trainer.env_steps:,} steps, {seconds:.0f} s: {share:.3f} of the best"
             )
     if save_to is not None:
-        save_policies(save_to, trainer.policies, config=cfg.model_dump(mode="json"))
+        save_policies(save_to, trainer.policies, config=trainer.cfg.model_dump(mode="json"))
     value, error, cost = judge(judged, trainer.policies, episodes, seed)
     best = judged.value()
     in_steps = max(best, judged.exact_value(judged.optimal())) if isinstance(judged, QuotingMarket) else best

@@ -25,9 +25,9 @@ from ..known.almgren_chriss import AlmgrenChrissMarket
 from ..rl.run import numbered_directory
 from . import figures, learning_figures
 from .known_making import GLFT
-from .learners import LEARNERS, Learned, check_settings, share_of, train_one, training_params
+from .learners import LEARNERS, Learned, share_of, train_one, trainer_for, training_params
 from .run import silent, write_params, write_table
-from .settings import Settings, make_settings
+from .settings import TRAINING, Settings, make_settings
 from .table import Row, make_table
 
 CJ = "Cartea, Jaimungal, Penalva 2015"
@@ -39,7 +39,6 @@ SOURCE = {
     "pair": "backward induction",
 }
 ABOVE = 0.005  # of the value, by which a policy may exceed the best one before its error speaks
-SETTINGS_OF = ("ppo", "graph")  # sections of the training's configuration that may be set
 
 
 def learn(
@@ -72,7 +71,7 @@ def learn(
     own, common = split(overrides)
     resolved = make_settings(settings, own, False, chosen)
     for name in chosen:
-        check_settings(name, getattr(resolved, name), seed, tuple(common))
+        trainer_for(name, getattr(resolved, name), seed, tuple(common))  # whatever cannot start raises here
     if seeds < 1 or (workers is not None and workers < 1):
         raise ConfigError(f"seeds and workers: must be at least 1, got {seeds} and {workers}")
     path = None if directory is None else numbered_directory(directory, f"learning-s{seed}")
@@ -125,7 +124,7 @@ def choose(markets: Iterable[str] | None) -> list[str]:
 def split(overrides: Iterable[str]) -> tuple[list[str], list[str]]:
     """Overrides of the markets' parameters, and those of the trainings' configuration."""
     given = list(overrides)
-    common = [text for text in given if text.partition(".")[0].strip() in SETTINGS_OF]
+    common = [text for text in given if text.partition(".")[0].strip() in TRAINING]
     return [text for text in given if text not in common], common
 
 
@@ -161,9 +160,12 @@ def _train(
                         f"{len(done)} of {len(jobs)} done after {time.perf_counter() - start:.0f} s"
                     )
             except BaseException:
+                running = list(pool._processes.values())  # the pool forgets them at shutdown
                 pool.shutdown(wait=False, cancel_futures=True)
-                for worker in list(pool._processes.values()):  # nobody waits for what they would still find
+                for worker in running:  # nobody waits for what they would still find
                     worker.terminate()
+                for worker in running:
+                    worker.join()
                 raise
     finally:
         lines.put(None)

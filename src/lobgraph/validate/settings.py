@@ -186,6 +186,7 @@ class Settings(Section):
 
 
 MODELS = tuple(Settings.model_fields)
+TRAINING = ("ppo", "graph")  # sections of a training's configuration that --learning lets be set
 
 
 def describe(models: Iterable[str] | None = None) -> str:
