@@ -5,35 +5,40 @@ An unknown key, a wrong type or an impossible value raises `ConfigError`, one li
 
 from .checks import check_minibatches
 from .files import dump_config, load_config, make_config, make_section, read_yaml
-from .sections import (
+from .flow import KINDS, FlowConfig, HawkesConfig, IntradayConfig, MetaorderConfig, ReactiveConfig, SizeConfig
+from .sections import GraphConfig, PPOConfig
+from .tree import Config
+from .types import (
     LEARN,
     NOTHING,
     ROLES,
     ConfigError,
     Float,
-    GraphConfig,
     Int,
     NonNegative,
     Positive,
-    PPOConfig,
     Schedule,
     Section,
-    SizeConfig,
 )
-from .tree import Config
 
 __all__ = [
+    "KINDS",
     "LEARN",
     "NOTHING",
     "ROLES",
     "Config",
     "ConfigError",
     "Float",
+    "FlowConfig",
     "GraphConfig",
+    "HawkesConfig",
     "Int",
+    "IntradayConfig",
+    "MetaorderConfig",
     "NonNegative",
     "PPOConfig",
     "Positive",
+    "ReactiveConfig",
     "Schedule",
     "Section",
     "SizeConfig",

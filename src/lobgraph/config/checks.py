@@ -8,7 +8,8 @@ import numpy as np
 from pydantic import ValidationError
 
 from .faults import messages
-from .sections import ROLES, FlowConfig
+from .flow import FlowConfig
+from .types import ROLES
 
 if TYPE_CHECKING:
     from .tree import Config
@@ -29,6 +30,23 @@ def check_flows(cfg: Config) -> None:
                 f"flow ({book}): placements reach {reach} ticks from the opposite best, beyond market.window "
                 f"({cfg.market.window}); use a window of at least {1 << reach.bit_length()}"
             )
+
+
+def check_intraday(cfg: Config) -> None:
+    day = cfg.intraday
+    if day is None:
+        return
+    if cfg.replay.files:
+        raise ValueError("intraday: a replayed market has the day of its record")
+    length, episode = day.width * len(day.activity), cfg.market.dt * cfg.env.episode_steps
+    if episode > length:
+        raise ValueError(
+            f"intraday: an episode of {episode:g} s does not fit into the day of {length:g} s (width, activity)"
+        )
+    if day.start + length > 86400.0 + 1e-6:
+        raise ValueError(
+            f"intraday: the day must end by midnight; start and width times activity reach {day.start + length:g} s"
+        )
 
 
 def check_curriculum(cfg: Config) -> None:
@@ -62,6 +80,11 @@ def check_fundamentals(cfg: Config) -> None:
         raise ValueError(
             "fundamentals.volatility: must not be negative, and at most 100000 ticks per sqrt(second)"
         )
+    if isinstance(f.lag, list) and len(f.lag) != n:
+        raise ValueError(f"fundamentals.lag: needs one value per underlying ({n}), got {len(f.lag)}")
+    lags = f.lag if isinstance(f.lag, list) else [f.lag]
+    if min(lags) < 0 or max(lags) > 1e5:
+        raise ValueError("fundamentals.lag: must be 0 to 100000 seconds")
     venues = n < cfg.market.num_books
     if venues and 6.0 * f.venue_deviation > min(cfg.market.prices):
         raise ValueError(

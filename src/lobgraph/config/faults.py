@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from .sections import RegimeConfig, RegimesConfig
+from .flow import RegimeConfig, RegimesConfig
 
 
 def _suggest(key: str, model: Any) -> str:

@@ -10,8 +10,9 @@ import yaml
 from pydantic import ValidationError
 
 from .faults import messages
-from .sections import ConfigError, RegimesConfig, Section
+from .flow import RegimesConfig
 from .tree import Config
+from .types import ConfigError, Section
 
 MAX_YAML_BYTES = 4 << 20
 AnySection = TypeVar("AnySection", bound=Section)

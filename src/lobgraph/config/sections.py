@@ -6,66 +6,29 @@ Units: prices in ticks, quantities in lots, times in seconds, rates per second.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-ROLES = ("maker", "taker", "arbitrageur")
+from .types import (
+    LEARN,
+    Actor,
+    Aversion,
+    Count,
+    Deviation,
+    Discount,
+    Float,
+    Fraction,
+    Int,
+    NonNegative,
+    PerBook,
+    Positive,
+    Schedule,
+    Section,
+)
+
 MOST_BOOKS = 1024
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot be run: names the key, what was given and what would be right."""
-
-
-def _no_bool(value: Any) -> Any:
-    """YAML's `yes` must not become the number 1."""
-    if isinstance(value, bool):
-        raise ValueError("expected a number, got a boolean")
-    return value
-
-
-def _not_tiny(value: float) -> float:
-    """Of an exponent in 32 bits."""
-    if 0.0 < value < 1e-9:
-        raise ValueError("must be 0 or at least 1e-9")
-    return value
-
-
-Float = Annotated[float, BeforeValidator(_no_bool)]
-Int = Annotated[int, BeforeValidator(_no_bool)]
-# Bounded far above any use, so that products of settings stay exact in 64-bit fixed point.
-Positive = Annotated[Float, Field(gt=0, le=1e6)]
-NonNegative = Annotated[Float, Field(ge=0, le=1e6)]
-Fraction = Annotated[Float, Field(ge=0, le=1)]
-Discount = Annotated[Float, Field(gt=0, le=1)]
-Count = Annotated[Int, Field(ge=1, le=10**15)]
-# Standard deviation of a Gaussian policy, in half action ranges: within models.distributions.LOG_STD_RANGE.
-Deviation = Annotated[Float, Field(ge=0.007, le=2)]
-Aversion = Annotated[NonNegative, AfterValidator(_not_tiny)]
-PerBook = list[Float] | Float  # one value for all books, or one per book
-Schedule = Literal[
-    "constant", "linear", "cosine"
-]  # of training, from the value given to the share left at the end
-# Who acts in a role: `learn`; `nothing`; the text of a strategy, such as twap, fixed_spread:half_spread=3 or
-# my_maker.py:Quoter:width=3; or the path of an earlier run or policy file, whose policy acts by its mean and stays as it
-# is. Relative paths count from the current directory.
-Actor = Annotated[str, Field(min_length=1)]
-LEARN, NOTHING = "learn", "nothing"
-
-
-class Section(BaseModel):
-    """Base of every section: frozen, unknown keys and NaN refused."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        allow_inf_nan=False,
-        ignored_types=(cached_property,),
-        use_attribute_docstrings=True,
-    )
 
 
 class MarketConfig(Section):
@@ -148,127 +111,6 @@ class MarketConfig(Section):
         return np.broadcast_to(np.asarray(self.initial_price, dtype=np.int64), (self.num_books,)).copy()
 
 
-class SizeConfig(Section):
-    """A discrete distribution of order sizes in lots: give `mean` (geometric) or `values` with `weights`."""
-
-    mean: Annotated[Float, Field(ge=1, le=1e6)] | None = None
-    values: list[Annotated[Int, Field(ge=1, le=1_000_000)]] | None = None
-    weights: list[NonNegative] | None = None
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if (self.values is None) == (self.mean is None):
-            raise ValueError("give either mean, or values with weights")
-        if self.values is not None and (self.weights is None or len(self.weights) != len(self.values)):
-            raise ValueError("weights: needs one weight per value")
-        if self.values is not None and (not self.values or sum(self.weights or []) <= 0):
-            raise ValueError("weights: must not all be zero")
-        return self
-
-
-class FlowConfig(Section):
-    """Noise flow of one book: rates per second and side, by distance in ticks from the opposite best (1, 2, ...)."""
-
-    intensity: NonNegative = 12.0  # limit orders /s a side, spread over distances as below
-    distances: Annotated[Int, Field(ge=1, le=16384)] = 32  # furthest placement, ticks from the opposite best
-    spread_preference: Positive = 3.0  # distance of the most frequent placement, ticks
-    placement_decay: Positive = 6.0  # ticks over which placement falls off beyond the preferred distance
-    market_rate: NonNegative = 2.0  # market orders /s a side
-    cancel_rate: NonNegative = 0.12  # fraction of the resting quantity cancelled per second
-    limit_rates: list[NonNegative] | None = None  # explicit table in place of intensity and placement
-    cancel_rates: list[NonNegative] | None = None  # explicit table by distance; its last entry holds beyond
-    limit_size: SizeConfig = SizeConfig(mean=3.0)
-    market_size: SizeConfig = SizeConfig(mean=4.0)
-    cancel_size: SizeConfig = SizeConfig(mean=3.0)
-    tilt: Annotated[Float, Field(ge=0, le=100)] = (
-        0.04  # P(buy) - 1/2 per tick of fundamental above the mid, market and limit orders
-    )
-    tilt_max: Annotated[Float, Field(ge=0, le=0.5)] = 0.2  # bound of that tilt
-    warmup: Annotated[Float, Field(ge=0, le=1e5)] = (
-        20.0  # seconds of flow run at reset before the first decision
-    )
-    initial_depth: Annotated[Int, Field(ge=0, le=1_000_000)] = 12  # lots at each level when a book is made
-    initial_spread: Annotated[Int, Field(ge=1, le=1024)] = 2  # ticks when a book is made
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        for key in ("limit_rates", "cancel_rates"):
-            table = getattr(self, key)
-            if table is not None and not 1 <= len(table) <= 16384:
-                raise ValueError(f"{key}: needs 1 to 16384 entries, got {len(table)}")
-        if self.limit_rates is None and not self._shape().sum() > 0.0:
-            raise ValueError(
-                f"spread_preference: no placement is left within {self.distances} distances at "
-                f"placement_decay {self.placement_decay:g}; use larger values"
-            )
-        return self
-
-    def limit_table(self) -> np.ndarray:
-        """(D,) float64: limit orders per second and side at distances 1..D."""
-        if self.limit_rates is not None:
-            return np.asarray(self.limit_rates, dtype=np.float64)
-        shape = self._shape()
-        return self.intensity * shape / shape.sum()
-
-    def _shape(self) -> np.ndarray:
-        """(D,) float64: placement by distance, rising to the preferred one, then falling off exponentially."""
-        i = np.arange(1, self.distances + 1, dtype=np.float64)
-        rise = np.minimum(i / self.spread_preference, 1.0)
-        return rise * np.exp(-np.maximum(i - self.spread_preference, 0.0) / self.placement_decay)
-
-    def cancel_table(self) -> np.ndarray:
-        """(D',) float64: fraction of resting quantity cancelled per second at distances 1..D'."""
-        return np.asarray(
-            self.cancel_rates if self.cancel_rates is not None else [self.cancel_rate], dtype=np.float64
-        )
-
-
-class RegimeConfig(Section):
-    """Multipliers of the flow tables and of the fundamentals' volatility while the regime lasts."""
-
-    limit: NonNegative = 1.0
-    market: NonNegative = 1.0
-    cancel: NonNegative = 1.0
-    volatility: NonNegative = 1.0
-    widen: Annotated[Int, Field(ge=0, le=1024)] = 0  # ticks added to every placement distance
-
-
-class RegimesConfig(Section):
-    kinds: dict[str, RegimeConfig] = {
-        "normal": RegimeConfig(),
-        "stress": RegimeConfig(limit=0.7, market=1.3, cancel=1.3, volatility=2.5, widen=2),
-    }
-    initial: dict[str, NonNegative] = {"normal": 0.8, "stress": 0.2}  # probabilities at reset
-    switch_rates: dict[str, dict[str, NonNegative]] = {  # per second, from -> to
-        "normal": {"stress": 0.002},
-        "stress": {"normal": 0.01},
-    }
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if not self.kinds:
-            raise ValueError("kinds: needs at least one regime")
-        if len(self.kinds) > 64:
-            raise ValueError(f"kinds: at most 64 regimes, got {len(self.kinds)}")
-        named = (
-            set(self.initial) | set(self.switch_rates) | {t for d in self.switch_rates.values() for t in d}
-        )
-        if unknown := sorted(named - set(self.kinds)):
-            raise ValueError(
-                f"initial/switch_rates: unknown regime {unknown[0]!r}; kinds are {sorted(self.kinds)}"
-            )
-        if abs(sum(self.initial.values()) - 1.0) > 1e-6:
-            raise ValueError(f"initial: probabilities must sum to 1, got {sum(self.initial.values()):g}")
-        for start, targets in self.switch_rates.items():
-            if start in targets:
-                raise ValueError(f"switch_rates.{start}: must not name itself")
-        return self
-
-    @property
-    def names(self) -> list[str]:
-        return list(self.kinds)
-
-
 class StageConfig(Section):
     """One stage of a curriculum over regimes: what differs from `regimes` while it lasts. Training only."""
 
@@ -281,6 +123,7 @@ class FundamentalsConfig(Section):
     volatility: PerBook = 0.4  # ticks per sqrt(second), one for all underlyings or one each
     correlation: list[list[Float]] | Float = 0.5  # matrix over underlyings, or one value for all pairs
     mean_reversion: NonNegative = 0.0  # per second, towards the initial price
+    lag: PerBook = 0.0  # mean delay, seconds, with which an underlying's flow learns of its moves; one for all or one each
     jump_rate: NonNegative = 0.0  # jumps per second and underlying
     jump_size: Annotated[Float, Field(ge=0, le=1e5)] = 0.0  # standard deviation of a jump, ticks
     venue_deviation: Annotated[Float, Field(ge=0, le=1e5)] = (

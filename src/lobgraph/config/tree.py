@@ -13,25 +13,23 @@ from .checks import (
     check_curriculum,
     check_flows,
     check_fundamentals,
+    check_intraday,
     check_minibatches,
     check_replay,
 )
+from .flow import FlowConfig, IntradayConfig, RegimesConfig
 from .sections import (
-    LEARN,
-    ROLES,
     AgentsConfig,
     EnvConfig,
-    FlowConfig,
     FundamentalsConfig,
     GraphConfig,
     MarketConfig,
     PPOConfig,
-    RegimesConfig,
     ReplayConfig,
     RunConfig,
-    Section,
     StageConfig,
 )
+from .types import LEARN, ROLES, Section
 
 
 class Config(Section):
@@ -43,6 +41,7 @@ class Config(Section):
     # book -> the keys of `flow` in which it differs
     flow_per_book: dict[str, dict[str, Any]] = Field(default_factory=dict)
     regimes: RegimesConfig = RegimesConfig()
+    intraday: IntradayConfig | None = None  # none: the same at all times of the day
     # stages of training, in order; after the last: regimes as configured
     curriculum: list[StageConfig] = Field(default_factory=list)
     fundamentals: FundamentalsConfig = FundamentalsConfig()
@@ -94,6 +93,7 @@ class Config(Section):
     def _check(self) -> Self:
         for check in (
             check_flows,
+            check_intraday,
             check_curriculum,
             check_fundamentals,
             check_replay,

@@ -19,6 +19,7 @@ from ..known.almgren_chriss import AlmgrenChrissMarket
 from ..known.avellaneda_stoikov import AvellanedaStoikovMarket
 from ..known.market import KnownMarket, actor, mean_error
 from ..known.markets import MARKETS
+from ..known.params import AvellanedaStoikovParams
 from ..known.quoting import QuotingMarket
 from ..models.policy import PolicySet
 from ..rl.checkpoint import save_policies
@@ -27,6 +28,7 @@ from ..rl.train import Trainer
 POINTS = 12  # of a learning curve
 NO_COST = (np.nan, np.nan, np.nan)
 UNSEEN = 1 << 40  # added to the seed of the episodes on which a policy is judged
+LIMIT_COST = 1e-3  # share of the best policy's value
 EXPLORED = 10  # lots of inventory with which a maker's episodes start in training, at most
 FEWEST_STEPS = 1000  # of an episode on which a policy in Avellaneda and Stoikov's market is judged
 
@@ -83,13 +85,15 @@ def training_params(name: str, params: Any) -> Any:
     """The market's parameters as the learner gets them: ranges of actions that its first steps can explore.
 
     A maker's offsets reach 3 / k, where one order in twenty of those at the mid would fill it, and what two lots of
-    inventory shift them by; it starts with any inventory, for those that are rare later on weigh most in exponential
-    utility. A block is sold in trades of at most twice the best first one.
+    inventory shift them by. Exponential utility weighs most what next to never happens: there it has a position limit
+    (`position_limit`), and training starts with any inventory within it. A block is sold in trades of at most twice the
+    best first one.
     """
     if name == "avellaneda_stoikov":
         steep = (1.0 + params.gamma / params.k) ** (1.0 + params.k / params.gamma)
         shift = params.sigma * float(np.sqrt(0.5 * params.gamma / (params.k * params.A) * steep))
-        return params.model_copy(update={"reward": "wealth", **_exploring(params, shift)})
+        limited = params.model_copy(update={"reward": "wealth", "max_inventory": position_limit(params)})
+        return limited.model_copy(update=_exploring(limited, shift))
     if name == "cj_making":
         return params.model_copy(
             update=_exploring(params, 2.0 * float(np.sqrt(params.phi * np.e / (params.k * params.A))))
@@ -99,6 +103,17 @@ def training_params(name: str, params: Any) -> Any:
         largest = min(params.X, max(2.0 * first, 4.0 * params.X / params.steps))
         return params.model_copy(update={"max_size": float(largest)})
     return params
+
+
+def position_limit(params: AvellanedaStoikovParams) -> int:
+    """Lots at which the learner no longer quotes the side that adds to them: the fewest that cost the best policy at most
+    LIMIT_COST of its value. Inventories beyond, which it never meets, would decide its utility."""
+    best = AvellanedaStoikovMarket(params, 1).value()
+    for lots in range(1, params.max_inventory):
+        limited = AvellanedaStoikovMarket(params.model_copy(update={"max_inventory": lots}), 1)
+        if limited.value() > best - LIMIT_COST * abs(best):
+            return lots
+    return params.max_inventory
 
 
 def _exploring(params: Any, shift: float) -> dict[str, Any]:
@@ -170,7 +185,8 @@ def train_one(
     torch.set_num_threads(1)
     trainer = trainer_for(name, params, seed, overrides)
     market: Any = trainer.market
-    judged = judging_market(market)
+    judged, asked = judging_market(market), judging_market(MARKETS[name][0](params, 1, seed))
+    best = asked.value()  # without the learner's own limits
     trainer.start()
     curve, seconds, few = [], 0.0, max(200, episodes // 20)
     marks = {round(trainer.updates * (i + 1) / POINTS) for i in range(POINTS)}
@@ -180,7 +196,7 @@ def train_one(
         seconds += time.perf_counter() - start
         if trainer.update in marks:
             value, error, _ = judge(judged, trainer.policies, few, seed)
-            share, spread = share_of(value, judged.value()), error / abs(judged.value())
+            share, spread = share_of(value, best), error / abs(best)
             curve.append(Point(trainer.env_steps, share, spread))
             note(
                 f"{name}, seed {seed}: {trainer.env_steps:,} steps, {seconds:.0f} s: {share:.3f} of the best"
@@ -188,8 +204,7 @@ def train_one(
     if save_to is not None:
         save_policies(save_to, trainer.policies, config=trainer.cfg.model_dump(mode="json"))
     value, error, cost = judge(judged, trainer.policies, episodes, seed)
-    best = judged.value()
-    in_steps = max(best, judged.exact_value(judged.optimal())) if isinstance(judged, QuotingMarket) else best
+    in_steps = max(best, asked.exact_value(asked.optimal())) if isinstance(asked, QuotingMarket) else best
     return Learned(
         name, seed, seconds, trainer.env_steps, value, error, best, in_steps, rule_of(market, trainer.policies),
         cost, curve,
