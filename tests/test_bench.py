@@ -351,7 +351,7 @@ def test_errors_come_before_the_work(args, says, tmp_path, monkeypatch, capsys):
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(ConfigError, match="unknown case 'flow'; cases are flow_events, tape_messages"):
+    with pytest.raises(ConfigError, match="unknown case 'flow'; cases are flow_events, featured_events"):
         bench.run_bench(only=["flow"])
 
 

@@ -6,6 +6,7 @@ from numba import njit
 
 from lobgraph.market import flow as fl
 from lobgraph.market import state as ms
+from lobgraph.market.features import set_bases
 from lobgraph.market.rng import U64, draw
 
 NOTHING, LIMIT, MARKET, CANCEL = range(4)
@@ -14,6 +15,8 @@ NOTHING, LIMIT, MARKET, CANCEL = range(4)
 @njit(cache=True)
 def outcomes(b, f, regime, a, fundamental, seed, out):
     """One event from the same book, out.shape[0] times: rows (kind, side, distance from the opposite best, lots)."""
+    if f.book[a, ms.RICH]:
+        set_bases(b, f, regime, a)
     rate = fl.total_rate(b, f, regime, a, fundamental)
     qty, head = b.qty.copy(), b.head.copy()
     h = b.head

@@ -16,6 +16,7 @@ from .state import (
     ACTIVE_META,
     ACTIVITY,
     ASK,
+    BASE,
     BESIDE,
     BID,
     COUNT,
@@ -40,6 +41,7 @@ from .state import (
 
 ONE = 4096  # of multipliers
 MOST = np.int64(1) << 38  # of an excitation: 16384 times the mean rate
+LARGEST = np.int64(1) << 41  # of a base rate
 LONG = np.int64(1) << 27  # 2^-20 s: 128 s of flow time at once
 
 
@@ -63,13 +65,19 @@ def type_rate(b, f, regime, a, j, buys, s, q):
     """
     h = b.head
     kind = j >> 1
-    rate = f.type_rate[regime, a, kind]
+    rate = ((h[BASE + j] * f.react[a, s, q, kind]) >> 12) * (h[EXCITED + j] >> 12)
     if kind == KIND_CANCEL:
-        rate = (rate * h[NOISE_BID + (j & 1)]) >> 12
-    else:
-        rate = (rate * (65536 - buys if j & 1 else buys)) >> 15
-    scale = (f.react[a, s, q, kind] * ((h[SCALE + j] * h[ACTIVITY]) >> 12)) >> 12
-    return (((rate * scale) >> 12) * (h[EXCITED + j] >> 12)) >> 12
+        return ((rate >> 12) * h[NOISE_BID + (j & 1)]) >> 12
+    return ((rate >> 12) * (65536 - buys if j & 1 else buys)) >> 15
+
+
+@kernel()
+def set_bases(b, f, regime, a):
+    """Write this step's rates of the types: the tables' in the regime, times the multipliers of stress and of the day."""
+    h = b.head
+    for j in range(TYPES):
+        scale = (h[SCALE + j] * h[ACTIVITY]) >> 12
+        h[BASE + j] = min((f.type_rate[regime, a, j >> 1] * scale) >> 12, LARGEST)
 
 
 @inlined()
@@ -117,9 +125,10 @@ def excite(b, f, regime, a, j):
         for effect in range(3):
             for opposite in range(2):
                 i = 2 * effect + (side ^ opposite)
-                jump = min(f.jump[regime, a, m, kind, opposite, effect], MOST - h[EXCITE + TYPES * m + i])
-                h[EXCITE + TYPES * m + i] += jump
-                h[EXCITED + i] += jump
+                if h[EXCITED + i] < MOST:
+                    jump = f.jump[regime, a, m, kind, opposite, effect]
+                    h[EXCITE + TYPES * m + i] += jump
+                    h[EXCITED + i] += jump
 
 
 @inlined()

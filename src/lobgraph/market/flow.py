@@ -122,7 +122,7 @@ def event(b, f, regime, a, fundamental, rate, r1, r2):
         _cancel(b, f, a, k, position - k * h[NOISE_BID], r2)
 
 
-@kernel()
+@inlined()
 def typed_event(b, f, regime, a, fundamental, rate, now, r1, r2):
     """One candidate of a flow with features at time `now`: a type by the rates after the last event, which sum to `rate`;
     no event if its own has fallen since by more than the draw allows."""

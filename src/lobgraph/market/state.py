@@ -73,7 +73,10 @@ EXCITED = HEAD + 20  # rates by type over their means as events excite them, 1/2
 BESIDE = (
     HEAD + 26
 )  # while the book runs alone, before an episode: what other books would add to EXCITED in the mean
-EXCITE = HEAD + 27  # its parts by decay and type; then a signed length for each hidden order
+BASE = (
+    HEAD + 27
+)  # this step's rates by type before the state of the book and the excitation, as Flow.type_rate
+EXCITE = HEAD + 33  # its parts by decay and type; then a signed length for each hidden order
 TYPES = 6
 KIND_LIMIT, KIND_MARKET, KIND_CANCEL = 0, 1, 2
 FIFO, PRO_RATA = 0, 1  # queue discipline at a level

@@ -9,7 +9,16 @@ from __future__ import annotations
 import numpy as np
 
 from .book import NOBODY, clear, market, quote, recentre, reduce_order, remark, rest_lots
-from .features import clear_counts, end_memory, open_memory, spill_over, start_day, start_memory, time_of_day
+from .features import (
+    clear_counts,
+    end_memory,
+    open_memory,
+    set_bases,
+    spill_over,
+    start_day,
+    start_memory,
+    time_of_day,
+)
 from .flow import move_fundamentals, move_regime, run_flow, total_rate, unit_normal, wait
 from .jit import inlined, kernel, pasted
 from .ledger import equity_of, fees_of
@@ -194,6 +203,8 @@ def step_book(p, f, tape, state, env, a):
 @inlined()
 def _first_event(b, f, regime, a, fundamental, key):
     """Time (seconds) of event 0 of the stream, and the rate it was drawn at."""
+    if f.book[a, RICH]:
+        set_bases(b, f, regime, a)
     rate = total_rate(b, f, regime, a, fundamental)
     return wait(f, draw(key, 1), rate), rate
 

@@ -130,7 +130,7 @@ def make_flow(cfg: Config, rich: bool = False) -> Flow:
         accept=accept,
         size=sizes.astype(np.int32),
         book=np.ascontiguousarray(np.array(columns, dtype=np.int64).T),
-        type_rate=np.ascontiguousarray(np.round(np.minimum(by_type, 2.0**52)).astype(np.int64)),
+        type_rate=np.ascontiguousarray(np.round(np.minimum(by_type, 2.0**41)).astype(np.int64)),
         spread_bin=spread_bin,
         queue_bin=queue_bin,
         react=react,
@@ -205,7 +205,7 @@ def _excitation(flows: tuple[FlowConfig, ...], scale: np.ndarray) -> tuple[np.nd
         jump[a, :m] = kernel * decays[:, None, None, None] / rates
         ground[a] = np.maximum(1.0 - mean[a].sum(axis=0) - f.hawkes.cross, 0.0)
     jump = jump[None] / np.maximum(scale, 1e-9)[:, None, None, :, None, None]
-    fixed = (np.minimum(x * ONE24, 2.0**38) for x in (decay * np.log2(np.e), jump, ground, mean))
+    fixed = (np.minimum(x * ONE24, 2.0**37) for x in (decay * np.log2(np.e), jump, ground, mean))
     return tuple(np.ascontiguousarray(np.round(x).astype(np.int64)) for x in fixed)
 
 
