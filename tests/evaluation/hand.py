@@ -47,6 +47,8 @@ def still(cfg: Config, episodes: int = 1) -> Series:
         terms=np.zeros((t, b, g, 4), np.float32),
         active=np.ones((t, b, g), bool),
         target=np.zeros((b, g, a), np.int64),
+        cut=np.zeros((b, g, a, 3), np.int64),
+        cause=np.zeros((b, g), np.int64),
     )
 
 

@@ -160,6 +160,38 @@ def check_agents(cfg: Config) -> None:
         raise ValueError("agents.arbitrageur: needs at least two books (market.books) to form a pair")
 
 
+def check_risk(cfg: Config) -> None:
+    dt, price = cfg.market.dt, int(max(cfg.market.prices))
+    for role in cfg.counts:
+        risk, key = getattr(cfg.agents, role).risk, f"agents.{role}.risk"
+        if risk.breach != "cut" and risk.max_position is None:
+            raise ValueError(f"{key}.breach: says what ends a position past max_position, which is not set")
+        if risk.max_position is not None and risk.max_position < price:
+            raise ValueError(
+                f"{key}.max_position: {risk.max_position:g} tick-lots are not one lot's worth; "
+                f"a lot is worth {price} (market.initial_price)"
+            )
+        if risk.max_order_rate is None:
+            continue
+        count, steps = risk.messages(dt)
+        if not 1 <= steps <= 62:
+            raise ValueError(
+                f"{key}.order_window: must be 1 to 62 decisions, {dt:g} to {62 * dt:g} s (market.dt), "
+                f"got {risk.order_window:g} s"
+            )
+        if count < 1:
+            raise ValueError(
+                f"{key}.max_order_rate: {risk.max_order_rate:g} /s is not one message in {steps * dt:g} s "
+                "(order_window); use a longer window"
+            )
+    taker = cfg.agents.taker
+    if taker.count and taker.risk.max_position is not None and taker.target * price > taker.risk.max_position:
+        raise ValueError(
+            f"agents.taker.target: {taker.target} lots are worth {taker.target * price} tick-lots, more than "
+            f"risk.max_position ({taker.risk.max_position:g})"
+        )
+
+
 def check_minibatches(cfg: Config, envs: int | None = None) -> None:
     """A rollout over `envs` environments (None: env.num_envs) can be cut into ppo.minibatches equal parts."""
     envs = cfg.env.num_envs if envs is None else envs

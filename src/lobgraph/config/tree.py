@@ -16,6 +16,7 @@ from .checks import (
     check_intraday,
     check_minibatches,
     check_replay,
+    check_risk,
 )
 from .flow import FlowConfig, IntradayConfig, RegimesConfig
 from .sections import (
@@ -98,6 +99,7 @@ class Config(Section):
             check_fundamentals,
             check_replay,
             check_agents,
+            check_risk,
             check_minibatches,
         ):
             check(self)

@@ -23,6 +23,10 @@ from ..market.state import (
     BEFORE,
     BID,
     CASH,
+    CAUSE,
+    CUT,
+    CUT_RATE,
+    CUT_VALUE,
     EDGE,
     INVENTORY,
     NOW,
@@ -81,6 +85,12 @@ class Series:
     terms: np.ndarray  # (T, B, G, 4) float32 reward terms, see spec.reward_terms
     active: np.ndarray  # (T, B, G) bool: it could act in this step
     target: np.ndarray  # (B, G, A) int64 signed lots to trade in the episode
+    cut: (
+        np.ndarray
+    )  # (B, G, A, 3) int64 by the end: lots cut by inventory, by value; messages stopped by rate
+    cause: (
+        np.ndarray
+    )  # (B, G) int64 what ended its episode early: market.state.GOING_ON, BY_DRAWDOWN, BY_VALUE
 
     @property
     def mid(self) -> np.ndarray:
@@ -94,7 +104,7 @@ class Series:
 
     def head(self, episodes: int) -> Series:
         """The first episodes alone, copied."""
-        by_episode = ("episode", "cluster", "target")
+        by_episode = ("episode", "cluster", "target", "cut", "cause")
         kept = {name: getattr(self, name)[:episodes].copy() for name in by_episode}
         for field in fields(self):
             value = getattr(self, field.name)
@@ -194,7 +204,14 @@ def record(env: MarketEnv, acts: Mapping[str, Act]) -> Series:
             within[k][t] = v
     episode = env.first_env + np.arange(env.num_envs)
     return Series(
-        cfg=env.cfg, specs=env.specs, episode=episode, cluster=cluster, target=target, **arrays, **within
+        cfg=env.cfg,
+        specs=env.specs,
+        episode=episode,
+        cluster=cluster,
+        target=target,
+        **arrays,
+        **within,
+        **_end(env),
     )
 
 
@@ -250,6 +267,16 @@ def _step(env: MarketEnv) -> dict[str, np.ndarray]:
         "aggressive": account[..., AGGRESSIVE_BOUGHT : AGGRESSIVE_BOUGHT + 2],
         "terms": env.buffers.terms,
         "active": s.active[..., BEFORE] != 0,
+    }
+
+
+def _end(env: MarketEnv) -> dict[str, np.ndarray]:
+    """What the limits have done by the episode's end."""
+    s = env.state
+    account = s.account[:, :, :-1].transpose(0, 2, 1, 3)
+    return {
+        "cut": account[..., [CUT, CUT_VALUE, CUT_RATE]],
+        "cause": s.active[..., CAUSE].astype(np.int64),
     }
 
 

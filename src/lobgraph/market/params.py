@@ -138,6 +138,10 @@ def make_params(
         of("must_finish", 0),
         [BENCHMARKS[getattr(a, "benchmark", "mtm")] for _, _, a in agents],
         of("mirror", 0),
+        np.array([2.0 * (a.risk.max_position or 0.0) for _, _, a in agents]),
+        [a.risk.messages(dt)[0] for _, _, a in agents],
+        [a.risk.messages(dt)[1] for _, _, a in agents],
+        [int(a.risk.breach == "liquidate") for _, _, a in agents],
     ]
     agents_float = [
         of("latency", 0.0),

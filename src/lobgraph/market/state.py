@@ -79,7 +79,11 @@ CUT = 8  # lots of orders cut by the inventory limit, this episode
 EDGE = (
     9  # half tick-lots, this episode: what its fills were better than the mid at the incoming order's arrival
 )
-ACCOUNT = 10
+CUT_VALUE = 10  # lots of orders cut by the limit of a position's value, this episode
+CUT_RATE = 11  # messages not sent for the limit of their rate, this episode
+MOST = 12  # lots that the value limit lets the agent hold in this step
+SENT = 13  # bit k: a message was sent k steps ago
+ACCOUNT = 14
 
 # --- clock of an environment: int64 columns of State.clock ---
 EPISODE = 0
@@ -108,6 +112,8 @@ VARIANCE = 3  # exponential average of squared one-step moves, ticks^2
 FEATURE = 4
 
 NOW, BEFORE, PEAK = 0, 1, 2
+CAUSE = 2  # column of State.active: why the agent's episode ended, one of the next
+GOING_ON, BY_DRAWDOWN, BY_VALUE = 0, 1, 2
 ORDER_PX, ORDER_REST, ORDER_AHEAD, ORDER_SHIFT = 0, 1, 2, 3  # rows of State.order, see Book
 
 # --- constants of a book: int64 columns of Params.book ---
@@ -134,7 +140,11 @@ FREE = 8  # 1: a taker without a target trades every book both ways, up to its i
 MUST_FINISH = 9
 BENCHMARK = 10  # MTM, ARRIVAL, TWAP: what a taker's reward is measured against
 MIRROR = 11
-AGENT_COLUMNS = 12
+MAX_POSITION = 12  # half tick-lots per book; 0: no limit
+RATE_MOST = 13  # messages in RATE_STEPS decisions, per book; 0: no limit
+RATE_STEPS = 14
+LIQUIDATE_VALUE = 15  # 1: a position that the mid takes past MAX_POSITION ends the agent's episode
+AGENT_COLUMNS = 16
 MTM, ARRIVAL, TWAP = 0, 1, 2
 LATENCY = 0  # seconds
 MAX_DRAWDOWN = 1  # tick-lots; inf: no limit
@@ -183,7 +193,9 @@ class State(NamedTuple):
     money: (
         np.ndarray
     )  # (E, G, 3) float64 tick-lots: fees paid NOW and BEFORE, and PEAK, the highest equity after fees
-    active: np.ndarray  # (E, G, 2) uint8, columns NOW and BEFORE: whether the agent's episode goes on
+    active: (
+        np.ndarray
+    )  # (E, G, 3) uint8, columns NOW and BEFORE: whether the agent's episode goes on; CAUSE: why not
 
 
 class Flow(NamedTuple):
@@ -260,7 +272,7 @@ def make_state(envs: int, books: int, window: int, agents: int, underlyings: int
         target=np.zeros((e, g, a), np.int64),
         equity=np.zeros((e, g, 2), np.int64),
         money=np.zeros((e, g, 3), np.float64),
-        active=np.zeros((e, g, 2), np.uint8),
+        active=np.zeros((e, g, 3), np.uint8),
     )
 
 
