@@ -192,6 +192,25 @@ def check_risk(cfg: Config) -> None:
         )
 
 
+def check_stress(cfg: Config) -> None:
+    length, dt, books = cfg.env.episode_steps * cfg.market.dt, cfg.market.dt, cfg.market.books
+    if cfg.replay.files and (cfg.stress or cfg.circuit_breaker):
+        key = "stress" if cfg.stress else "circuit_breaker"
+        raise ValueError(f"{key}: a replayed market has the events and halts of its record")
+    for i, event in enumerate(cfg.stress):
+        key = f"stress.{i}"
+        if unknown := sorted(set(event.books or []) - set(books)):
+            raise ValueError(f"{key}.books: unknown book {unknown[0]!r}; books are {books}")
+        if isinstance(event.at, float) and event.at >= length:
+            raise ValueError(f"{key}.at: {event.at:g} s is not within an episode, which lasts {length:g} s")
+    breaker = cfg.circuit_breaker
+    if breaker is not None and not 1 <= round(breaker.window / dt) <= 4096:
+        raise ValueError(
+            f"circuit_breaker.window: must be 1 to 4096 decisions, {dt:g} to {4096 * dt:g} s (market.dt), "
+            f"got {breaker.window:g} s"
+        )
+
+
 def check_minibatches(cfg: Config, envs: int | None = None) -> None:
     """A rollout over `envs` environments (None: env.num_envs) can be cut into ppo.minibatches equal parts."""
     envs = cfg.env.num_envs if envs is None else envs

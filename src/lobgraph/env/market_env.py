@@ -36,6 +36,7 @@ from ..market.state import (
     empty_tape,
     make_state,
 )
+from ..market.stress_tables import stress_sizes
 from .actions import ACTION_NAMES, RoleSpec, role_specs
 from .drive import (
     ACTIVE,
@@ -110,7 +111,9 @@ class MarketEnv:
         self._cuts = np.linspace(0, self.num_envs, threads + 1).astype(int).tolist()
         self._pool, self._pid = None, 0
         books, agents = cfg.market.num_books, sum(s.count for s in self.specs.values())
-        self.state = make_state(self.num_envs, books, cfg.market.window, agents, len(cfg.market.underlyings))
+        self.state = make_state(
+            self.num_envs, books, cfg.market.window, agents, len(cfg.market.underlyings), *stress_sizes(cfg)
+        )
         self.buffers = make_buffers(
             self.num_envs, agents, books, len(cfg.pairs), len(node_feature_names()), len(edge_feature_names()),
             len(vector_feature_names(cfg)),

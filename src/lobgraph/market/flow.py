@@ -36,6 +36,7 @@ from .state import (
     VENUE_MOVE,
     Flow,
 )
+from .stress import volatility_scale
 
 SIZE_BINS = 1024
 WAIT_BINS = 2048
@@ -197,6 +198,8 @@ def move_fundamentals(p, f, state, env):
         for v in range(u + 1):
             z += p.mix[u, v] * unit_normal(f, draw(key, v))
         move = ((z >> Q16) * p.sigma[clock[REGIME], u]) >> Q16
+        if p.stressed:
+            move = (move * volatility_scale(p, state, env, u)) >> 12
         pull = ((p.origin[u] - state.fundamental[env, u]) * p.revert) >> Q16
         jump = draw(key, count + u)
         if np.int64(jump >> U64(32)) < p.jump_chance:

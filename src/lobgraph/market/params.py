@@ -21,6 +21,7 @@ from .state import (
     TWAP,
     Params,
 )
+from .stress_tables import stress_tables
 
 ONE = 65536.0
 BENCHMARKS = {"mtm": MTM, "arrival": ARRIVAL, "twap": TWAP}
@@ -184,6 +185,7 @@ def make_params(
         origin=np.round(origin).astype(np.int64),
         mix=np.ascontiguousarray(np.round(_square_root(fd.matrix(count)) * ONE).astype(np.int64)),
         sigma=np.round(sigma).astype(np.int64),
+        **stress_tables(cfg),
         pairs=cfg.pairs,
         pair_weight=edge_weights(cfg)[cfg.pairs[:, 0], cfg.pairs[:, 1]],
     )

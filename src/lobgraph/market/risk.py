@@ -26,6 +26,7 @@ from .state import (
     CUT_RATE,
     CUT_VALUE,
     GOING_ON,
+    HALTED_UNTIL,
     INVENTORY,
     LIQUIDATE_VALUE,
     MARKET_QTY,
@@ -36,7 +37,9 @@ from .state import (
     POST_ONLY,
     RATE_MOST,
     RATE_STEPS,
+    REFUSED,
     SENT,
+    STEP,
 )
 
 
@@ -61,10 +64,12 @@ def open_limits(p, b, g):
 
 
 @inlined()
-def act(p, b, message, g):
-    """Carry out one agent's message on a book, cut to its limits."""
+def act(p, b, message, g, halted):
+    """Carry out one agent's message on a book, cut to its limits; while the book is halted, only what cancels."""
     kind = message[ACTION]
-    if kind == ACT_QUOTE:
+    if halted:
+        _only_cancel(b, message, g)
+    elif kind == ACT_QUOTE:
         _quote(p, b, message, g)
     elif kind == ACT_MARKET:
         wanted = np.int64(message[MARKET_QTY])
@@ -85,6 +90,23 @@ def _quote(p, b, message, g):
         if new and not _may_send(p, b, g):
             return
     quote(b, g, bid_px, bid, ask_px, ask, p.self_trade, p.agent[g, POST_ONLY])
+
+
+@kernel()
+def _only_cancel(b, message, g):
+    """Of a message to a halted book, what makes a resting order smaller at its price; whatever else it asks is refused."""
+    refused = message[ACTION] == ACT_MARKET
+    if message[ACTION] == ACT_QUOTE:
+        for k in range(2):
+            s = 2 * g + k
+            px = message[BID_PX + 2 * k]
+            lots = np.int64(message[BID_QTY + 2 * k])
+            if lots == 0 or (b.px[s] == px and lots <= b.rest[s]):
+                reduce_order(b, s, lots)
+            else:
+                refused = True
+    if refused:
+        b.account[g, REFUSED] += 1
 
 
 @inlined()
@@ -131,6 +153,11 @@ def _may_send(p, b, g):
 @inlined()
 def breach(p, state, env, g, net, peak):
     """What ends the episode of agent g, whose equity after fees is `net` and was `peak`: BY_DRAWDOWN, BY_VALUE or GOING_ON."""
+    if p.stressed:
+        for a in range(state.head.shape[1]):
+            halted = state.stress[env, a, HALTED_UNTIL] >= state.clock[env, STEP]
+            if halted and state.account[env, a, g, INVENTORY] != 0:
+                return GOING_ON  # nobody can be liquidated where nobody trades: judged when trading resumes
     if net < peak - p.agent_float[g, MAX_DRAWDOWN]:
         return BY_DRAWDOWN
     if p.agent[g, LIQUIDATE_VALUE]:

@@ -23,6 +23,7 @@ ARRIVAL = 6
 TARGET = 7
 REPLAY = 8
 STAGGER = 9
+STRESS = 20
 
 
 @inlined()

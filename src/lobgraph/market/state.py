@@ -81,9 +81,10 @@ EDGE = (
 )
 CUT_VALUE = 10  # lots of orders cut by the limit of a position's value, this episode
 CUT_RATE = 11  # messages not sent for the limit of their rate, this episode
-MOST = 12  # lots that the value limit lets the agent hold in this step
-SENT = 13  # bit k: a message was sent k steps ago
-ACCOUNT = 14
+REFUSED = 12  # messages refused while the book was halted, this episode
+MOST = 13  # lots that the value limit lets the agent hold in this step
+SENT = 14  # bit k: a message was sent k steps ago
+ACCOUNT = 15
 
 # --- clock of an environment: int64 columns of State.clock ---
 EPISODE = 0
@@ -154,6 +155,43 @@ THRESHOLD = 4
 INVENTORY_PENALTY = 5
 OWN_WEIGHT = 6  # weight of the role's own reward term
 
+# --- an event: int64 columns of Params.stress ---
+CRASH, VOLATILITY, DROUGHT, SHOCK, FAT_FINGER, HALT = 0, 1, 2, 3, 4, 5  # in the order of config.stress.SHAPES
+EVENT_KIND = 0
+EVENT_STEP = 1  # in which it begins; AT_RANDOM: drawn at reset; BY_RATE: drawn in every step
+EVENT_CHANCE = 2  # per step, 1/2^32
+EVENT_STARTS = 3  # steps in which it may begin, the first ones
+EVENT_LENGTH = 4  # steps
+EVENT_SIZE = 5  # multiplier in 1/4096, or lots
+EVENT_SHARE = 6  # of the noise lots that leave at its start, 1/65536
+EVENT_SIDE = 7  # BUY, SELL, BOTH, or 0: drawn at its start
+EVENT_SHOWN = 8
+EVENT_BOOKS = 9  # and on: for each book whether it is hit; of a shock by how much, 1/65536 tick
+AT_RANDOM, BY_RATE = -1, -2
+BUY, SELL, BOTH = 1, -1, 2
+
+# --- what an event does in an environment: int64 columns of State.event ---
+BEGINS = 0  # step of the next start that is known; -1: none
+SINCE_STEP = 1  # first step of the last one
+UNTIL_STEP = 2  # step after its last
+WAY = 3  # BUY, SELL, BOTH
+EVENT = 4
+
+# --- a book under stress: int64 columns of State.stress ---
+STRESSED = 0  # 6 columns: multipliers of the rates, 1/4096, of limit (bid, ask), market (buy, sell), cancel (bid, ask)
+HALTED_UNTIL = 6  # step in which trading resumes
+HALTS = 7  # times that the circuit breaker has halted it in this episode
+PATH_START = 8  # step of the first mid that the circuit breaker looks at
+PATH = 9  # and on: twice the mid at step t in column PATH + t % window
+
+# --- the circuit breaker: int64 entries of Params.breaker ---
+BREAK_MOVE = 0  # half ticks; 0: counted in percent
+BREAK_PART = 1  # 1e-6 of the mid
+BREAK_WINDOW = 2  # steps; 0: no circuit breaker
+BREAK_STEPS = 3  # that a halt lasts
+BREAK_ALL = 4  # 1: every book is halted with the one that moved
+BREAKER = 5
+
 # --- columns of Flow.tilt and Flow.rate ---
 TILT, TILT_MAX, ALIAS_LEN, ACCEPT_LEN = 0, 1, 2, 3
 RATE_LIMIT, RATE_MARKET, RATE_CANCEL = 0, 1, 2
@@ -188,6 +226,8 @@ class State(NamedTuple):
     clock: np.ndarray  # (E, CLOCK) int64
     fundamental: np.ndarray  # (E, U) int64, 1/65536 tick
     deviation: np.ndarray  # (E, A) int64, 1/65536 tick: the venue's deviation from its underlying
+    event: np.ndarray  # (E, K, EVENT) int64
+    stress: np.ndarray  # (E, A, PATH + the circuit breaker's window) int64
     target: np.ndarray  # (E, G, A) int64 signed lots to trade in this episode, + buys
     equity: np.ndarray  # (E, G, 2) int64 half tick-lots marked to market before fees, columns NOW (at this decision) and BEFORE
     money: (
@@ -251,12 +291,21 @@ class Params(NamedTuple):
     origin: np.ndarray  # (U,) int64 the fundamentals' start, 1/65536 tick
     mix: np.ndarray  # (U, U) int64 square root of the correlation matrix, 1/65536
     sigma: np.ndarray  # (R, U) int64 fundamental's move per step, 1/65536 tick
+    stressed: int  # 1: there are events or a circuit breaker
+    stress: np.ndarray  # (K, EVENT_BOOKS + A) int64
+    breaker: np.ndarray  # (BREAKER,) int64
+    shown: np.ndarray  # (N,) int64 kinds of events that agents see
     pairs: np.ndarray  # (P, 2) int64
     pair_weight: np.ndarray  # (P,) float32 edge weight of the pair
 
 
-def make_state(envs: int, books: int, window: int, agents: int, underlyings: int) -> State:
-    """Allocate the state of E environments, all zero; `step.reset` fills it."""
+def make_state(
+    envs: int, books: int, window: int, agents: int, underlyings: int, events: int = 0, path: int = 0
+) -> State:
+    """Allocate the state of E environments, all zero; `step.reset` fills it.
+
+    events: rows of Params.stress. path: steps that the circuit breaker looks back.
+    """
     e, a, g = envs, books, agents
     return State(
         qty=np.zeros((e, a, window), np.int32),
@@ -269,6 +318,8 @@ def make_state(envs: int, books: int, window: int, agents: int, underlyings: int
         clock=np.zeros((e, CLOCK), np.int64),
         fundamental=np.zeros((e, underlyings), np.int64),
         deviation=np.zeros((e, a), np.int64),
+        event=np.zeros((e, events, EVENT), np.int64),
+        stress=np.zeros((e, a, PATH + path), np.int64),
         target=np.zeros((e, g, a), np.int64),
         equity=np.zeros((e, g, 2), np.int64),
         money=np.zeros((e, g, 3), np.float64),

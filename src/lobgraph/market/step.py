@@ -53,6 +53,7 @@ from .state import (
     WARMUP_NS,
     Book,
 )
+from .stress import begin_stress, open_book, reset_stress, shock
 from .tape import load_tape, run_tape
 
 NS = 1_000_000_000
@@ -121,6 +122,9 @@ def step_book(p, f, tape, state, env, a):
     agents = state.arrival.shape[2]
     for g in range(agents):
         open_limits(p, b, g)
+    halted = 0
+    if p.stressed:
+        halted = open_book(p, b, state, env, a)
     key = stream(p.seed, p.first_env + env, a, clock[EPISODE], clock[STEP], FLOW)
     fundamental = fundamental_of(p, state, env, a)
     index, now = 0, 0.0
@@ -140,11 +144,11 @@ def step_book(p, f, tape, state, env, a):
                 run_tape(b, tape, a, key, start_ns + p.dt_ns)
             elif until > 0.0:
                 run_tape(b, tape, a, key, start_ns + np.int64(until * NS))
-        else:
+        elif halted == 0:
             index, due, rate = run_flow(b, f, regime, a, fundamental, key, index, now, due, rate, until)
             now = until
         if i < agents:
-            act(p, b, state.message[env, a, g], g)
+            act(p, b, state.message[env, a, g], g, halted)
     recentre(b)
 
 
@@ -157,10 +161,14 @@ def _first_event(b, f, regime, a, key):
 
 @inlined()
 def begin_step(p, f, state, env):
-    """Move the environment's regime and fundamentals for the step about to run (synthetic markets)."""
+    """What befalls the environment, and its regime and fundamentals, for the step about to run."""
+    if p.stressed:
+        begin_stress(p, state, env)
     if p.replay == 0:
         move_regime(p, state, env, 0)
         move_fundamentals(p, f, state, env)
+        if p.stressed:
+            shock(p, state, env)
 
 
 @inlined()
@@ -232,6 +240,8 @@ def reset_env(p, f, tape, state, env):
         key = stream(p.seed, p.first_env + env, 0, episode, 0, STAGGER)
         clock[STEP] = below(draw(key, 0) >> U64(32), p.episode_steps)
         clock[START_NS] -= clock[STEP] * p.dt_ns  # the books stand at the time of this step
+    if p.stressed:
+        reset_stress(p, state, env)
 
 
 @kernel()
