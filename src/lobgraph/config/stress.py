@@ -42,8 +42,8 @@ class EventConfig(Section):
     """An event; what is None has the default of its kind, see SHAPES."""
 
     kind: Kind
-    at: NonNegative | Literal["random"] | None = (
-        None  # seconds of the episode; random: once, uniformly within it
+    at: NonNegative | Literal["random", "never"] | None = (
+        None  # seconds of the episode; random: once, uniformly within it; never: all as with it, to compare with
     )
     rate: Positive | None = (
         None  # per second, in place of `at`: at random times, the next not before the last has ended
@@ -64,7 +64,9 @@ class EventConfig(Section):
     def _check(self) -> Self:
         shape, kind = SHAPES[self.kind], self.kind
         if (self.at is None) == (self.rate is None):
-            raise ValueError("at: an event needs a time (at: seconds, or random) or a rate, and not both")
+            raise ValueError(
+                "at: an event needs a time (at: seconds, random or never) or a rate, and not both"
+            )
         for key in ("magnitude", "duration"):
             if getattr(shape, key) is None and getattr(self, key) is not None:
                 raise ValueError(f"{key}: a {kind} has none")

@@ -43,14 +43,18 @@ from .state import (
     HALT,
     HALTED_UNTIL,
     HALTS,
+    KIND_LIMIT,
+    KIND_MARKET,
     LOW,
     PATH,
     PATH_START,
+    RICH,
+    SCALE,
     SELL,
     SHOCK,
     SINCE_STEP,
     STEP,
-    STRESSED,
+    TYPES,
     UNDERLYING,
     UNTIL_STEP,
     VOLATILITY,
@@ -58,8 +62,7 @@ from .state import (
 )
 
 ONE = 4096  # of a multiplier
-TYPES = 6  # limit (bid, ask), market (buy, sell), cancel (bid, ask)
-LIMIT_TYPES, MARKET_TYPES = 0, 2  # first of each
+LARGEST = 1000 * ONE
 
 
 @kernel()
@@ -77,27 +80,25 @@ def reset_stress(p, state, env):
         event[WAY] = BOTH
     for a in range(state.stress.shape[1]):
         own = state.stress[env, a]
-        for c in range(TYPES):
-            own[STRESSED + c] = ONE
         own[HALTED_UNTIL] = 0
         own[HALTS] = 0
         own[PATH_START] = clock[STEP]
 
 
 @kernel()
-def begin_stress(p, state, env):
-    """Begin the events of this step; set every book's multipliers and halt, in `state.event` and `state.stress`."""
+def begin_stress(p, f, state, env):
+    """Begin the events of this step; set every book's multipliers (State.head, SCALE) and halt (State.stress)."""
     step = state.clock[env, STEP]
     for a in range(state.stress.shape[1]):
-        for c in range(TYPES):
-            state.stress[env, a, STRESSED + c] = ONE
+        for j in range(TYPES if f.book[a, RICH] else 0):
+            state.head[env, a, SCALE + j] = ONE
     for k in range(p.stress.shape[0]):
         event = state.event[env, k]
         _begin(p, state, env, k, step)
         if event[SINCE_STEP] <= step < event[UNTIL_STEP]:
             for a in range(state.stress.shape[1]):
                 if p.stress[k, EVENT_BOOKS + a]:
-                    _press(p, state.stress[env, a], k, event)
+                    _press(p, f, state, env, a, k, event)
     if p.breaker[BREAK_WINDOW] > 0:
         _break_circuits(p, state, env, step)
 
@@ -122,17 +123,19 @@ def _begin(p, state, env, k, step):
 
 
 @inlined()
-def _press(p, own, k, event):
-    """What event k does to the rates of a book `own` (a row of State.stress) while it goes on."""
+def _press(p, f, state, env, a, k, event):
+    """What event k does to the flow of book a while it goes on."""
     kind = p.stress[k, EVENT_KIND]
     if kind == HALT:
+        own = state.stress[env, a]
         own[HALTED_UNTIL] = max(own[HALTED_UNTIL], event[UNTIL_STEP])
         own[PATH_START] = max(own[PATH_START], own[HALTED_UNTIL])
-    elif kind in (CRASH, DROUGHT):
-        first = STRESSED + (MARKET_TYPES if kind == CRASH else LIMIT_TYPES)
-        for k2 in range(2):
-            if event[WAY] == BOTH or event[WAY] == 1 - 2 * k2:
-                own[first + k2] = (own[first + k2] * p.stress[k, EVENT_SIZE]) >> 12
+    elif kind in (CRASH, DROUGHT) and f.book[a, RICH]:
+        first = SCALE + 2 * (KIND_MARKET if kind == CRASH else KIND_LIMIT)
+        for side in range(2):
+            if event[WAY] in (BOTH, 1 - 2 * side):
+                scale = (state.head[env, a, first + side] * p.stress[k, EVENT_SIZE]) >> 12
+                state.head[env, a, first + side] = min(scale, LARGEST)
 
 
 @inlined()
@@ -215,20 +218,22 @@ def withdraw(b, side, share, key):
 
 
 @kernel()
-def shock(p, state, env):
-    """Move the fundamentals that this step's shocks hit, each underlying once however many of its books are named."""
+def shock_of(p, state, env, u):
+    """What this step's shocks move underlying u by, 1/65536 tick; a shock moves it once, however many of its books are hit."""
+    move = np.int64(0)
     for k in range(p.stress.shape[0]):
-        if p.stress[k, EVENT_KIND] == SHOCK and state.event[env, k, SINCE_STEP] == state.clock[env, STEP]:
-            for u in range(p.origin.shape[0]):
-                size = 0
-                for a in range(state.stress.shape[1]):
-                    if p.book[a, UNDERLYING] == u:
-                        size = max(size, p.stress[k, EVENT_BOOKS + a])
-                state.fundamental[env, u] += state.event[env, k, WAY] * size
+        event = state.event[env, k]
+        if p.stress[k, EVENT_KIND] == SHOCK and event[SINCE_STEP] == state.clock[env, STEP]:
+            size = np.int64(0)
+            for a in range(state.stress.shape[1]):
+                if p.book[a, UNDERLYING] == u:
+                    size = max(size, p.stress[k, EVENT_BOOKS + a])
+            move += event[WAY] * size
+    return move
 
 
 @kernel()
-def volatility_scale(p, state, env, u):
+def volatility_of(p, state, env, u):
     """Multiplier of the moves of underlying u in this step, 1/4096."""
     scale = np.int64(ONE)
     step = state.clock[env, STEP]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from ..config import Config
 from ..config.stress import SHAPES, EventConfig
-from .state import AT_RANDOM, BOTH, BUY, BY_RATE, SELL
+from .state import AT_RANDOM, BOTH, BUY, BY_RATE, NEVER, SELL
 
 SIDES = {"buy": BUY, "sell": SELL, "both": BOTH, "random": 0, None: BOTH}
 CODES = {kind: code for code, kind in enumerate(SHAPES)}
@@ -18,6 +19,11 @@ def stress_sizes(cfg: Config) -> tuple[int, int]:
     """Number of events, and of steps that the circuit breaker looks back: what `make_state` asks."""
     breaker = cfg.circuit_breaker
     return len(cfg.stress), 0 if breaker is None else round(breaker.window / cfg.market.dt)
+
+
+def presses_rates(cfg: Config) -> bool:
+    """Whether an event multiplies rates of the flow by type; in a market that could have one, all rates are by type."""
+    return any(event.kind in ("crash", "drought") for event in cfg.stress)
 
 
 def shown_kinds(cfg: Config) -> list[str]:
@@ -46,6 +52,8 @@ def _event(cfg: Config, event: EventConfig) -> list[int]:
         start = BY_RATE
     elif event.at == "random":
         start = AT_RANDOM
+    elif event.at == "never":
+        start = NEVER
     else:
         start = int(float(event.at or 0.0) / dt + 1e-9)
     factor = 1.0 - event.size if event.kind == "drought" else event.size
@@ -55,7 +63,7 @@ def _event(cfg: Config, event: EventConfig) -> list[int]:
     return [
         CODES[event.kind],
         start,
-        round(-np.expm1(-(event.rate or 0.0) * dt) * 2.0**32),
+        round(-math.expm1(-(event.rate or 0.0) * dt) * 2.0**32),
         max(steps - length + 1, 1),
         length,
         int(event.size) if event.kind == "fat_finger" else round(factor * 4096),
