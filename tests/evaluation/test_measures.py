@@ -37,7 +37,7 @@ def test_layout() -> None:
 def test_described_where_defined() -> None:
     """A measure has values for the roles that its description names, and NaN for the others."""
     risk = "{max_position: 1e6, breach: liquidate, max_order_rate: 1, max_drawdown: 1e3}"
-    cfg = config(*(f"agents.{role}.risk={risk}" for role in ROLES))
+    cfg = config(*(f"agents.{role}.risk={risk}" for role in ROLES), "circuit_breaker={move: 10}")
     s = still(cfg)
     s.target[:] = 2
     rise = np.arange(5)

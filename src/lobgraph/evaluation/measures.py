@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ..config import ROLES
+from ..config import ROLES, Config
 from ..market.state import BY_DRAWDOWN, BY_VALUE
 from .by_role import of_arbitrageurs, of_makers, of_takers
 from .own import Own, ratio
@@ -53,6 +53,7 @@ MEASURES: dict[str, Measure] = {
     "cut_inventory": Measure("lots", "of its orders, cut by risk.max_inventory"),
     "cut_value": Measure("lots", "of its orders, cut by risk.max_position; NaN where there is no such limit, as in the next ones"),
     "cut_rate": Measure("messages", "not sent for risk.max_order_rate"),
+    "refused": Measure("messages", "refused while a book was halted"),
     "liquidated_drawdown": Measure("share", "1 if risk.max_drawdown ended its episode, else 0"),
     "liquidated_value": Measure("share", "1 if risk.max_position ended its episode, else 0"),
     "fill_ratio": Measure("share", "lots filled at rest over lots quoted: those filled in a step and those left after it", _M),
@@ -166,17 +167,23 @@ def _trades(own: Own) -> dict[str, np.ndarray]:
     }
 
 
+def can_halt(cfg: Config) -> bool:
+    """Whether a book may be halted."""
+    return cfg.circuit_breaker is not None or any(event.kind == "halt" for event in cfg.stress)
+
+
 def _limits(own: Own) -> dict[str, np.ndarray]:
     """What the limits of its role cut, stopped and ended."""
     s = own.series
     risk = getattr(s.cfg.agents, own.role).risk
-    cut = s.cut[:, own.agents].sum(axis=2)  # (B, K, 3)
+    cut = s.cut[:, own.agents].sum(axis=2)  # (B, K, 4)
     cause = s.cause[:, own.agents]
     by_value = risk.max_position is not None and risk.breach == "liquidate"
     found = {
         "cut_inventory": (cut[..., 0], True),
         "cut_value": (cut[..., 1], risk.max_position is not None),
         "cut_rate": (cut[..., 2], risk.max_order_rate is not None),
+        "refused": (cut[..., 3], can_halt(s.cfg)),
         "liquidated_drawdown": (cause == BY_DRAWDOWN, risk.max_drawdown is not None),
         "liquidated_value": (cause == BY_VALUE, by_value),
     }

@@ -16,7 +16,7 @@ import torch
 
 from ..config import Config
 from ..env.actions import RoleSpec
-from ..market.reading import depth, remaining
+from ..market.reading import depth, happening, remaining
 from ..market.state import (
     AGGRESSIVE_BOUGHT,
     ASK,
@@ -33,6 +33,7 @@ from ..market.state import (
     ORDER_PX,
     ORDER_REST,
     PASSIVE_BOUGHT,
+    REFUSED,
     REGIME,
     SIGNED,
     START_NS,
@@ -70,6 +71,9 @@ class Series:
     regime: np.ndarray  # (T + 1, B) int64 index into cfg.regimes.names
     volume: np.ndarray  # (T, B, A) int64 lots traded
     signed: np.ndarray  # (T, B, A) int64 lots bought less sold by incoming orders
+    event: (
+        np.ndarray
+    )  # (T, B, A) uint8 bit k: an event of kind k of config.stress.SHAPES went on; the last: halted
     # the agents
     inventory: np.ndarray  # (T + 1, B, G, A) int64 lots
     cash: np.ndarray  # (T + 1, B, G, A) int64 tick-lots, before fees
@@ -87,7 +91,7 @@ class Series:
     target: np.ndarray  # (B, G, A) int64 signed lots to trade in the episode
     cut: (
         np.ndarray
-    )  # (B, G, A, 3) int64 by the end: lots cut by inventory, by value; messages stopped by rate
+    )  # (B, G, A, 4) int64 by the end: lots cut by inventory, by value; messages stopped by rate, by a halt
     cause: (
         np.ndarray
     )  # (B, G) int64 what ended its episode early: market.state.GOING_ON, BY_DRAWDOWN, BY_VALUE
@@ -263,6 +267,7 @@ def _step(env: MarketEnv) -> dict[str, np.ndarray]:
     return {
         "volume": s.head[:, :, VOLUME],
         "signed": s.head[:, :, SIGNED],
+        "event": happening(s, env._params),
         "passive": account[..., PASSIVE_BOUGHT : PASSIVE_BOUGHT + 2],
         "aggressive": account[..., AGGRESSIVE_BOUGHT : AGGRESSIVE_BOUGHT + 2],
         "terms": env.buffers.terms,
@@ -275,12 +280,12 @@ def _end(env: MarketEnv) -> dict[str, np.ndarray]:
     s = env.state
     account = s.account[:, :, :-1].transpose(0, 2, 1, 3)
     return {
-        "cut": account[..., [CUT, CUT_VALUE, CUT_RATE]],
+        "cut": account[..., [CUT, CUT_VALUE, CUT_RATE, REFUSED]],
         "cause": s.active[..., CAUSE].astype(np.int64),
     }
 
 
 def _bytes_an_episode(cfg: Config) -> int:
     books, agents = cfg.market.num_books, sum(cfg.counts.values())
-    market = books * (5 * 8 + 8 * cfg.market.depth_levels) + 8
+    market = books * (5 * 8 + 1 + 8 * cfg.market.depth_levels) + 8
     return cfg.env.episode_steps * (market + agents * (books * (3 * 8 + 4 * 8 + 4 * 4) + 40))

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..config import Config
 from ..config.stress import SHAPES, EventConfig
-from .state import AT_RANDOM, BOTH, BUY, BY_RATE, NEVER, SELL
+from .state import AT_RANDOM, BOTH, BREAKER, BUY, BY_RATE, EVENT_BOOKS, NEVER, SELL
 
 SIDES = {"buy": BUY, "sell": SELL, "both": BOTH, "random": 0, None: BOTH}
 CODES = {kind: code for code, kind in enumerate(SHAPES)}
@@ -39,7 +39,7 @@ def stress_tables(cfg: Config) -> dict[str, Any]:
     rows = [_event(cfg, event) for event in cfg.stress]
     return {
         "stressed": int(bool(cfg.stress) or cfg.circuit_breaker is not None),
-        "stress": np.array(rows, dtype=np.int64).reshape(len(rows), -1),
+        "stress": np.array(rows, dtype=np.int64).reshape(len(rows), EVENT_BOOKS + cfg.market.num_books),
         "breaker": _breaker(cfg),
         "shown": np.array([CODES[kind] for kind in shown_kinds(cfg)], dtype=np.int64),
     }
@@ -79,13 +79,13 @@ def _jumps(cfg: Config, event: EventConfig) -> list[int]:
     n = len(cfg.market.underlyings)
     volatility = np.broadcast_to(np.asarray(cfg.fundamentals.volatility, dtype=np.float64), (n,))
     scale = volatility if event.unit == "deviations" else np.ones(n)
-    return [round(event.size * scale[u] * 65536) for u in cfg.market.underlying_index]
+    return [round(float(event.size * scale[u]) * 65536) for u in cfg.market.underlying_index]
 
 
 def _breaker(cfg: Config) -> np.ndarray:
     breaker = cfg.circuit_breaker
     if breaker is None:
-        return np.zeros(5, np.int64)
+        return np.zeros(BREAKER, np.int64)
     return np.array(
         [
             int(2.0 * (breaker.move or 0.0)),

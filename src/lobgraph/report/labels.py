@@ -39,6 +39,7 @@ LABELS = {
     "cut_inventory": Label(_RISK, "cut by the inventory limit", "lots"),
     "cut_value": Label(_RISK, "cut by the limit of value", "lots"),
     "cut_rate": Label(_RISK, "not sent for the limit of rate", "messages"),
+    "refused": Label(_RISK, "refused in a halt", "messages"),
     "liquidated_drawdown": Label(_RISK, "liquidated by drawdown", "share of episodes", LOWER),
     "liquidated_value": Label(_RISK, "liquidated by value", "share of episodes", LOWER),
     "turnover": Label("Trading", "lots traded", "lots"),
