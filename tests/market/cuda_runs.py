@@ -36,8 +36,13 @@ def noise_market() -> MarketEnv:
                    "initial_price": [10_000, 10_040, 700], "maker_rebate": 0.0002, "taker_fee": 0.0005},
         "flow": {"intensity": 16.0, "market_rate": 6.0, "tilt": 0.05, "tilt_max": 0.4, "warmup": 2.0,
                  "initial_depth": 6},
+        "flow_per_book": {"Y": {
+            "reference": "own", "limit_rates": [2.0, 6.0, 4.0, 2.0, 1.0], "inside": 1, "metaorders": {"active": 3},
+            "hawkes": {"branching": 0.4, "decays": [20.0, 0.5], "cross": 0.1},
+            "reactive": {"spreads": [1, 3], "queues": [0, 8], "market": [[1.0, 0.7], [0.5, 1.2]]}}},
+        "intraday": {},
         "regimes": {"switch_rates": FAST},
-        "fundamentals": {"volatility": 3.0, "mean_reversion": 0.1, "jump_rate": 0.3, "jump_size": 12.0},
+        "fundamentals": {"lag": [0.0, 2.0], "volatility": 3.0, "mean_reversion": 0.1, "jump_rate": 0.3, "jump_size": 12.0},
         "agents": AGENTS,
         "env": {"episode_steps": 10, "stagger": True, "threads": 1},
     }  # fmt: skip

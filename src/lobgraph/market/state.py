@@ -70,7 +70,10 @@ SCALE = HEAD + 2  # multipliers of the rates by type, 1/4096: 2 * kind + (0 bid 
 COUNT = HEAD + 8  # events by type in this step
 RATE = HEAD + 14  # rates by type after the last event, 2^-20 /s
 EXCITED = HEAD + 20  # rates by type over their means as events excite them, 1/2^24
-EXCITE = HEAD + 26  # its parts by decay and type; then a signed length for each hidden order
+BESIDE = (
+    HEAD + 26
+)  # while the book runs alone, before an episode: what other books would add to EXCITED in the mean
+EXCITE = HEAD + 27  # its parts by decay and type; then a signed length for each hidden order
 TYPES = 6
 KIND_LIMIT, KIND_MARKET, KIND_CANCEL = 0, 1, 2
 FIFO, PRO_RATA = 0, 1  # queue discipline at a level
@@ -212,7 +215,9 @@ INSIDE = 6  # entries of the placement table that better it
 QUEUE_SHIFT = 7  # lots at best >> this is an index of Flow.queue_bin
 ACTIVE_META = 8  # hidden orders at any time; 0: none
 META_SHARE = 9  # of market orders, 1/65536
-FLOW_COLUMNS = 10
+FROM_OTHERS = 10  # share of the mean rates that events of other books bring, 1/2^24
+OTHERS_FIRST = 11  # the excitation by other books with which a first step begins, 1/2^24
+FLOW_COLUMNS = 12
 RATE_LIMIT, RATE_MARKET, RATE_CANCEL = 0, 1, 2
 
 MAKER, TAKER, ARBITRAGEUR = 0, 1, 2
@@ -279,9 +284,7 @@ class Flow(NamedTuple):
     spread_bin: np.ndarray  # (A, 256) int64 by spread in ticks, the last entry beyond
     queue_bin: np.ndarray  # (A, 1024) int64 by lots at best, shifted
     react: np.ndarray  # (A, S, Q, 3) int64 multipliers 1/4096
-    decay: (
-        np.ndarray
-    )  # (A, M) int64 halvings per second, 1/2^24; M: the most decays of a book, 0 without excitation
+    decay: np.ndarray  # (A, M) int64 halvings per second, 1/2^24, the slowest first; M: the most decays of a book, 0 without excitation
     jump: (
         np.ndarray
     )  # (R, A, M, 3, 2, 3) int64 1/2^24: by kind of the cause, same side or opposite, kind of the effect

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from .book import NOBODY, clear, recentre, remark, rest_lots
-from .features import end_memory, spill_over, start_day, start_memory, time_of_day
+from .features import clear_counts, end_memory, open_memory, spill_over, start_day, start_memory, time_of_day
 from .flow import move_fundamentals, move_regime, run_flow, total_rate, unit_normal, wait
 from .jit import inlined, kernel, pasted
 from .ledger import equity_of, fees_of
@@ -22,7 +22,6 @@ from .state import (
     BEFORE,
     BID,
     CAUSE,
-    COUNT,
     EPISODE,
     EVENTS,
     GOING_ON,
@@ -50,7 +49,6 @@ from .state import (
     START_NS,
     STEP,
     TARGET_SIDE,
-    TYPES,
     UNDERLYING,
     VARIANCE,
     VENUE_STD,
@@ -182,8 +180,7 @@ def begin_flow(p, f, state, env):
     spill_over(p, f, state, env)
     for a in range(state.head.shape[1]):
         if f.book[a, RICH]:
-            for j in range(TYPES):
-                state.head[env, a, COUNT + j] = 0
+            clear_counts(state.head[env, a])
             if p.day.shape[0] > 0:
                 state.head[env, a, ACTIVITY] = p.day[time_of_day(p, state, env), 0]
 
@@ -285,13 +282,14 @@ def reset_book(p, f, tape, state, env, a):
                 rest_lots(b, -1, ask + level, depth, NOBODY)
         key = stream(p.seed, p.first_env + env, a, clock[EPISODE], 0, WARMUP)
         regime = clock[REGIME]
-        start_memory(p, f, state, env, a)
+        start_memory(p, f, state, env, b, a)
         if p.day.shape[0] > 0:
             b.head[ACTIVITY] = p.day[time_of_day(p, state, env), 0]
         due, rate = _first_event(b, f, regime, a, fundamental, key)
         until = p.book[a, WARMUP_NS] * 1e-9
         run_flow(b, f, regime, a, fundamental, key, 0, 0.0, due, rate, until)
-        end_memory(b, f, a, until)
+        if f.book[a, RICH]:
+            open_memory(b, f, a, until)
     recentre(b)
     b.head[OFI] = 0
     b.head[VOLUME] = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import norm
 
-from ..config import Config, FlowConfig, ReactiveConfig, SizeConfig
+from ..config import Config, FlowConfig, HawkesConfig, ReactiveConfig, SizeConfig
 from .state import ACTIVE_META, EXCITE, HEAD, RICH, SIZE_CANCEL, TYPES, Flow
 from .stress_tables import presses_rates
 
@@ -121,6 +121,8 @@ def make_flow(cfg: Config, rich: bool = False) -> Flow:
         queue_shift,
         [m.active if m else 0 for m in metas],
         [round(m.share * 65536) if m else 0 for m in metas],
+        [round(f.hawkes.cross * ONE24) if f.hawkes else 0 for f in flows],
+        [round(_others_first(f.hawkes, cfg.market.dt) * ONE24) if f.hawkes else 0 for f in flows],
     ]
     return Flow(
         rate=np.ascontiguousarray(np.stack(rates, axis=-1)),
@@ -145,6 +147,12 @@ def make_flow(cfg: Config, rich: bool = False) -> Flow:
         ),
         normal=normal_table(),
     )
+
+
+def _others_first(hawkes: HawkesConfig, dt: float) -> float:
+    """Mean excitation by other books at the beginning of a step, after what the last step's events add."""
+    x = min(hawkes.decays) * dt
+    return hawkes.cross * x / -np.expm1(-x)
 
 
 def is_rich(flow: FlowConfig) -> bool:
@@ -190,13 +198,13 @@ def _excitation(flows: tuple[FlowConfig, ...], scale: np.ndarray) -> tuple[np.nd
     for a, f in enumerate(flows):
         if f.hawkes is None:
             continue
-        m, rates, kernel = len(f.hawkes.decays), f.mean_rates(), f.hawkes.kernel()
-        decays = np.asarray(f.hawkes.decays)
+        order = np.argsort(f.hawkes.decays)  # the slowest first
+        m, rates, kernel = len(order), f.mean_rates(), f.hawkes.kernel()[order]
+        decays = np.asarray(f.hawkes.decays)[order]
         decay[a, :m] = decays
         mean[a, :m] = np.einsum("i,misj,j->mj", rates, kernel, 1.0 / rates)
-        mean[a, np.argmin(decays)] += f.hawkes.cross
         jump[a, :m] = kernel * decays[:, None, None, None] / rates
-        ground[a] = np.maximum(1.0 - mean[a].sum(axis=0), 0.0)
+        ground[a] = np.maximum(1.0 - mean[a].sum(axis=0) - f.hawkes.cross, 0.0)
     jump = jump[None] / np.maximum(scale, 1e-9)[:, None, None, :, None, None]
     fixed = (np.minimum(x * ONE24, 2.0**38) for x in (decay * np.log2(np.e), jump, ground, mean))
     return tuple(np.ascontiguousarray(np.round(x).astype(np.int64)) for x in fixed)

@@ -27,6 +27,7 @@ from .page import figure_of, html
 from .stress_figures import caption, stress_figures
 
 TABLE = ("volatility", "fall", "spread", "depth", "spread_half", "depth_half", "mid_half")
+SHORT = ("volatility", "fall", "depth")  # of it on the screen
 ROLES = (
     "share_before",
     "share_during",
