@@ -49,6 +49,34 @@ def noise_market() -> MarketEnv:
     return MarketEnv(make_config(tree), num_envs=ENVS, seed=3, first_env=5)
 
 
+def stressed_market() -> MarketEnv:
+    """Every kind of event at random times, a circuit breaker, and limits of value and rate that bind."""
+    risk = {
+        "max_inventory": 20,
+        "max_position": 120_000.0,
+        "breach": "liquidate",
+        "max_order_rate": 0.6,
+        "order_window": 5.0,
+    }
+    tree = {
+        "market": {"books": ["X1", "X2", "Y"], "underlying": ["X", "X", "Y"], "window": 64,
+                   "initial_price": [10_000, 10_040, 700]},
+        "flow": {"intensity": 8.0, "market_rate": 3.0, "warmup": 1.0, "initial_depth": 6},
+        "stress": [
+            {"kind": "crash", "rate": 0.2, "duration": 2, "side": "random"},
+            {"kind": "drought", "at": "random", "duration": 3, "show": True},
+            {"kind": "volatility", "at": 2, "duration": 3, "books": ["Y"]},
+            {"kind": "shock", "rate": 0.2, "side": "random"},
+            {"kind": "fat_finger", "at": "random", "magnitude": 60, "books": ["X1"]},
+            {"kind": "halt", "rate": 0.1, "duration": 2, "books": ["X2"], "show": True},
+        ],
+        "circuit_breaker": {"move": 4, "window": 4, "halt": 2},
+        "agents": AGENTS | {"maker": AGENTS["maker"] | {"risk": risk}},
+        "env": {"episode_steps": 10, "threads": 1},
+    }  # fmt: skip
+    return MarketEnv(make_config(tree), num_envs=ENVS, seed=6)
+
+
 def replay_market() -> MarketEnv:
     """Two recorded books whose messages refer also to what is not there."""
     rng = np.random.default_rng(4)
@@ -114,8 +142,9 @@ def main(file: str) -> None:
     warnings.filterwarnings("ignore", "overflow encountered in scalar (add|multiply)", RuntimeWarning)
     noise = run(noise_market(), on_device)
     replay = run(replay_market(), on_device)
-    arrays = {f"noise/{n}": x for n, x in noise.items()} | {f"replay/{n}": x for n, x in replay.items()}
-    np.savez(file, **arrays)
+    stressed = run(stressed_market(), on_device)
+    runs = {"noise": noise, "replay": replay, "stressed": stressed}
+    np.savez(file, **{f"{name}/{n}": x for name, of in runs.items() for n, x in of.items()})
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from scipy.stats import norm
 
 from ..config import Config, FlowConfig, HawkesConfig, ReactiveConfig, SizeConfig
 from .state import ACTIVE_META, EXCITE, HEAD, RICH, SIZE_CANCEL, TYPES, Flow
+from .stress_tables import presses_rates
 
 SIZE_BINS = 1024
 WAIT_BINS = 2048
@@ -114,7 +115,7 @@ def make_flow(cfg: Config, rich: bool = False) -> Flow:
         [round(f.tilt_max * 65536) for f in flows],
         [len(t) for t in limits],
         accept_len,
-        [int(rich or cfg.intraday is not None or is_rich(f)) for f in flows],
+        [int(rich or cfg.intraday is not None or presses_rates(cfg) or is_rich(f)) for f in flows],
         [int(f.reference == "own") for f in flows],
         [f.inside for f in flows],
         queue_shift,
