@@ -107,9 +107,9 @@ def _flow_imbalance(time: np.ndarray, px: np.ndarray, qty: np.ndarray) -> dict[s
         return {"order-flow imbalance": none} | dict.fromkeys(names.values(), none)
     total = np.cumsum(np.concatenate([[0.0], best_flow(px, qty)]))
     moving = (total[WINDOW:] - total[:-WINDOW]) / WINDOW  # entry j ends with row j + WINDOW
-    both = (qty[:, :, 0] > 0).all(axis=1)
+    both: np.ndarray = (qty[:, :, 0] > 0).all(axis=1)
     move = np.sign(np.diff(px[:, :, 0].sum(axis=1)))[WINDOW:]
-    known = np.logical_and(both[1:], both[:-1])[WINDOW:]
+    known = (both[1:] & both[:-1])[WINDOW:]
     by_move = {}
     for sign, name in names.items():
         use = known & (move == sign)
