@@ -73,6 +73,7 @@ class MarketEnv:
         first_env: number of the first environment: a batch is a slice of one unbounded family of environments.
         autoreset: False leaves an environment whose episode has ended as it is, to be looked at; the market goes on
             if it is stepped again, its agents unless they were terminated too, and `done` stays true.
+        log: entries of each book's log of events, see market/state.py; whoever reads it empties it.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class MarketEnv:
         device: str = "cpu",
         first_env: int = 0,
         autoreset: bool = True,
+        log: int = 0,
     ) -> None:
         if device != "cpu":
             raise ConfigError(f"device: only 'cpu' is supported, got {device!r}")
@@ -110,7 +112,14 @@ class MarketEnv:
         self._cuts = np.linspace(0, self.num_envs, threads + 1).astype(int).tolist()
         self._pool, self._pid = None, 0
         books, agents = cfg.market.num_books, sum(s.count for s in self.specs.values())
-        self.state = make_state(self.num_envs, books, cfg.market.window, agents, len(cfg.market.underlyings))
+        self.state = make_state(
+            self.num_envs,
+            books,
+            cfg.market.window,
+            agents,
+            len(cfg.market.underlyings),
+            _whole("log", log, 0),
+        )
         self.buffers = make_buffers(
             self.num_envs, agents, books, len(cfg.pairs), len(node_feature_names()), len(edge_feature_names()),
             len(vector_feature_names(cfg)),

@@ -107,7 +107,7 @@ def _flow_imbalance(time: np.ndarray, px: np.ndarray, qty: np.ndarray) -> dict[s
         return {"order-flow imbalance": none} | dict.fromkeys(names.values(), none)
     total = np.cumsum(np.concatenate([[0.0], best_flow(px, qty)]))
     moving = (total[WINDOW:] - total[:-WINDOW]) / WINDOW  # entry j ends with row j + WINDOW
-    both: np.ndarray = (qty[:, :, 0] > 0).all(axis=1)
+    both = np.asarray((qty[:, :, 0] > 0).all(axis=1))
     move = np.sign(np.diff(px[:, :, 0].sum(axis=1)))[WINDOW:]
     known = (both[1:] & both[:-1])[WINDOW:]
     by_move = {}
