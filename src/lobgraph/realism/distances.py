@@ -14,9 +14,7 @@ import pandas as pd
 from scipy.stats import wasserstein_distance
 
 from ..data.facts import Day
-from ..data.nasdaq10 import Snapshots
-from ..data.recording import DataError
-from .sampling import as_snapshots
+from .sampling import alike
 from .scores import CORE, DISCRETE, Score, scores
 
 BLOCKS = 40  # of each market's time, that are resampled whole
@@ -69,23 +67,8 @@ def distances(simulated: Day, real: Day, resamples: int = 200, seed: int = 0) ->
     -+ 1.96 standard errors of a bootstrap of blocks of time, NaN for `resamples` 0) and the numbers of values.
     Raises DataError for different ticks or numbers of levels.
     """
-    return compare_scores(*comparable(simulated, real), resamples, seed)
-
-
-def comparable(simulated: Day, real: Day) -> tuple[dict[str, Score], dict[str, Score]]:
-    """The scores that both allow. Raises DataError as `distances`."""
-    for key in ("tick", "levels"):
-        if getattr(simulated, key) != getattr(real, key):
-            raise DataError(
-                f"{simulated.name} and {real.name}: {key} must be the same to compare them, got "
-                f"{getattr(simulated, key)} and {getattr(real, key)}"
-            )
-    for one in (simulated, real):
-        if isinstance(one, Snapshots):
-            step = int(one.time[1] - one.time[0])
-            pair = [d if isinstance(d, Snapshots) else as_snapshots(d, step) for d in (simulated, real)]
-            return scores(pair[0]), scores(pair[1])
-    return scores(simulated), scores(real)
+    one, two = alike(simulated, real)
+    return compare_scores(scores(one), scores(two), resamples, seed)
 
 
 def compare_scores(

@@ -49,3 +49,18 @@ def as_snapshots(day: Recording, step: int = NS // 10) -> Snapshots:
         order_qty=orders.qty.astype(np.int32), unsorted=0,
         crossed=int((both & (px[:, 0, 0] >= px[:, 1, 0])).sum()),
     )  # fmt: skip
+
+
+def alike(one: Day, two: Day) -> tuple[Day, Day]:
+    """Both as messages, or both as snapshots equally far apart where one is so. Raises DataError for another tick or depth."""
+    for key in ("tick", "levels"):
+        if getattr(one, key) != getattr(two, key):
+            raise DataError(
+                f"{one.name} and {two.name}: {key} must be the same to compare them, got "
+                f"{getattr(one, key)} and {getattr(two, key)}"
+            )
+    step = next((int(d.time[1] - d.time[0]) for d in (one, two) if isinstance(d, Snapshots)), None)
+    if step is None:
+        return one, two
+    first, second = (d if isinstance(d, Snapshots) else as_snapshots(d, step) for d in (one, two))
+    return first, second
