@@ -94,6 +94,7 @@ def test_total_variation_of_known_samples():
         np.array([1.0, 1, 1, 2]), np.array([1.0, 2, 2, 2]), discrete=True
     ) == pytest.approx(0.5)
     assert total_variation(x, np.zeros(0)) == 1.0
+    assert np.isnan(total_variation(np.zeros(0), np.zeros(0)))
     # Freedman and Diaconis: of 0..7 twice, IQR 3.5 and n 16 give a width 2.78, three bins: {0 1 2} {3 4} {5 6} and {7}
     x, y = np.arange(8.0), np.array([0.0, 1, 2, 3, 4, 7, 7, 7])
     both = np.concatenate([x, y])

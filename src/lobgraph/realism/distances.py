@@ -41,9 +41,9 @@ def bins(x: np.ndarray, y: np.ndarray, discrete: bool) -> Callable[[np.ndarray],
 
 
 def total_variation(x: np.ndarray, y: np.ndarray, discrete: bool = False) -> float:
-    """L1 of two samples (n,), (m,): 0 for equal histograms, 1 for disjoint ones, and where one sample is empty."""
+    """L1 of two samples (n,), (m,): 0 for equal histograms, 1 for disjoint ones and where one is empty; NaN if both are."""
     if len(x) == 0 or len(y) == 0:
-        return 1.0
+        return 1.0 if len(x) + len(y) > 0 else float("nan")
     number = bins(x, y, discrete)
     _, where = np.unique(np.concatenate([number(x), number(y)]), return_inverse=True)
     p = np.bincount(where[: len(x)], minlength=where.max() + 1) / len(x)
@@ -120,7 +120,8 @@ def _resampled(
     """(2, R) both distances over the resamples: histograms of blocks are made once and added."""
     count = len(draws[0])
     if len(s.value) == 0 or len(r.value) == 0:
-        return np.stack([np.ones(count), np.full(count, np.nan)])
+        l1 = 1.0 if len(s.value) + len(r.value) > 0 else np.nan
+        return np.stack([np.full(count, l1), np.full(count, np.nan)])
     both = np.concatenate([s.value, r.value])
     number = bins(s.value, r.value, discrete)
     _, where = np.unique(number(both), return_inverse=True)

@@ -82,7 +82,8 @@ def interval(name: str, sums: np.ndarray, function: Function, resamples: int = 4
     with np.errstate(divide="ignore", invalid="ignore"):
         value = float(function(sums.sum(axis=0)))
         drawn = np.random.default_rng(seed).multinomial(BLOCKS, np.full(BLOCKS, 1.0 / BLOCKS), resamples)
-        error = float(np.nanstd(function(drawn @ sums), ddof=1))
+        again = function(drawn @ sums)
+        error = float(again[np.isfinite(again)].std(ddof=1)) if np.isfinite(again).sum() > 1 else NAN
     return Fact(name, value, value - Z * error, value + Z * error)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from ..realism.distances import MEANS, bins
 from ..realism.facts import RANGES
 from ..realism.scorecard import Scorecard, Shown, correlation_curve
 from ..realism.scores import DISCRETE, Score
-from .console import show
+from .console import say, show
 from .panels import GREY, WIDTH, empty, grey_legend, heading, wrapped
 from .style import figure, save, style
 
@@ -26,6 +27,7 @@ UNITS = {
     "spread": "ticks", "imbalance": "(bid - ask) / (bid + ask)", "log inter-arrival": "log ms", "log time to cancel": "log s",
     "volume a minute": "shares",
 }  # fmt: skip
+WORDS = {"level": "level", "depth": "ticks from the mid", "volume": "shares", "imbalance": "shares a message"}
 COLUMNS = 4
 DRAWN = 60  # bars of a drawn histogram at most
 
@@ -37,37 +39,33 @@ def present(card: Scorecard) -> None:
             {
                 "fact": own["fact"],
                 "real markets": own["range"],
-                "data": [_with_interval(*x) for x in own[["data", "data_low", "data_high"]].to_numpy()],
-                "simulated": [
-                    _with_interval(*x)
-                    for x in own[["simulated", "simulated_low", "simulated_high"]].to_numpy()
-                ],
+                "data": own["data"],
+                "-+": 0.5 * (own["data_high"] - own["data_low"]),
+                "simulated": own["simulated"],
+                "-+ ": 0.5 * (own["simulated_high"] - own["simulated_low"]),
                 "real?": own["verdict"],
-                "note": own["note"],
             }
         )
-        show(view, f"{book}: stylised facts, with 95 % intervals")
+        show(view, f"{book}: stylised facts, with their 95 % intervals")
+        for note in dict.fromkeys(own["fact"] + ": " + own["note"]):
+            if not note.endswith(": "):
+                say(f"  {note}")
     for book, own in card.distances.groupby("book", sort=False):
         view = pd.DataFrame(
             {
                 "score": own["score"],
-                "L1": [_with_interval(*x) for x in own[["l1", "l1_low", "l1_high"]].to_numpy()],
-                "Wasserstein": [
-                    _with_interval(*x)
-                    for x in own[["wasserstein", "wasserstein_low", "wasserstein_high"]].to_numpy()
-                ],
-                "data's halves, L1": own["floor_l1"],
-                "data before it, L1": own["earlier_l1"],
-                "Wasserstein of halves": own["floor_wasserstein"],
+                "L1": own["l1"],
+                "from": own["l1_low"],
+                "to": own["l1_high"],
+                "of data's halves": own["floor_l1"],
+                "of data before": own["earlier_l1"],
+                "Wasserstein": own["wasserstein"],
+                "of halves": own["floor_wasserstein"],
             }
         )
+        if np.isnan(own["earlier_l1"].to_numpy(float)).all():
+            view = view.drop(columns="of data before")
         show(view, f"{book}: distances of distributions (LOB-Bench)")
-
-
-def _with_interval(value: float, low: float, high: float) -> str:
-    if value != value:
-        return "-"
-    return f"{value:.3g}" if low != low else f"{value:.3g} [{low:.3g}, {high:.3g}]"
 
 
 def write(card: Scorecard, directory: Path) -> list[Path]:
@@ -110,7 +108,7 @@ def figures(card: Scorecard) -> dict[str, Figure]:
 def _legend(fig: Figure, card: Scorecard, *more: Any) -> None:
     grey_legend(fig, [
         Line2D([], [], color=REAL, lw=2.0, label="data"),
-        Line2D([], [], color=SIMULATED, lw=2.0, label=card.name), *more,
+        Line2D([], [], color=SIMULATED, lw=2.0, label=f"simulated: {card.name}"), *more,
     ])  # fmt: skip
 
 
@@ -142,7 +140,7 @@ def _fact(ax: Axes, name: str, rows: pd.DataFrame) -> None:
             ends += [v for v in (value, low, high) if np.isfinite(v)]
     ax.set_yticks([-y for y in range(len(rows))], list(rows["book"]))
     ax.set_ylim(-len(rows) + 0.4, 0.6)
-    ax.set_title(wrapped(name, 34), fontsize=9)
+    ax.set_title(wrapped(name, 44), fontsize=8.5)
     wanted = RANGES.get(name)
     if ends:
         finite = [v for v in (wanted.low, wanted.high) if np.isfinite(v)] if wanted else []
@@ -176,7 +174,7 @@ def distributions_figure(card: Scorecard, book: str, shown: Shown) -> Figure:
 
 def _distribution(ax: Axes, name: str, simulated: Score, real: Score) -> None:
     ax.tick_params(labelleft=False)
-    ax.set_xlabel(UNITS.get(name, "shares" if "volume" in name or "imbalance" in name else "ticks"))
+    ax.set_xlabel(UNITS.get(name, next((unit for word, unit in WORDS.items() if word in name), "")))
     if len(simulated.value) == 0 or len(real.value) == 0:
         empty(ax, "no values")
         return
@@ -208,7 +206,7 @@ def autocorrelation_figure(card: Scorecard) -> Figure:
                 for values, colour in zip(pair, (SIMULATED, REAL), strict=True):
                     if np.isfinite(values).any():
                         known = True
-                        ax.plot(np.arange(1, len(values) + 1), values, color=colour, lw=1.2)
+                        ax.plot(*_thinned(values), "o-", ms=3, color=colour, lw=1.2)
                 ax.set_title(f"{book}: autocorrelation of {what}", fontsize=9)
                 ax.set_xlabel(unit)
                 ax.set_xscale("log")
@@ -218,6 +216,13 @@ def autocorrelation_figure(card: Scorecard) -> Figure:
         heading(fig, "Memory")
         _legend(fig, card)
     return fig
+
+
+def _thinned(values: np.ndarray) -> tuple[list[float], list[float]]:
+    """Lags and autocorrelations, means over lags spaced evenly in their logarithm: single far lags are mostly noise."""
+    edges = np.unique(np.round(np.geomspace(1, len(values) + 1, 24)).astype(int))
+    spans = list(pairwise(edges))
+    return [(a * (b - 1)) ** 0.5 for a, b in spans], [float(values[a - 1 : b - 1].mean()) for a, b in spans]
 
 
 def correlation_figure(card: Scorecard) -> Figure:
