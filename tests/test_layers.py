@@ -8,8 +8,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "lobgraph"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-PARTS = ("config", "market", "data", "env", "agents", "known", "models", "rl", "evaluation", "report", "bench",
-         "validate", "cli")  # fmt: skip
+PARTS = ("config", "market", "data", "env", "agents", "known", "models", "rl", "evaluation", "realism", "report",
+         "bench", "validate", "cli")  # fmt: skip
 # What each part may import of the others. `__init__` and `bench` offer or measure the whole.
 ALLOWED = {
     "config": set(),
@@ -21,7 +21,8 @@ ALLOWED = {
     "models": {"config", "market", "data", "env"},
     "rl": {"config", "market", "data", "env", "agents", "models"},
     "evaluation": {"config", "market", "data", "env", "agents", "models", "rl"},
-    "report": {"config", "market", "data", "env", "agents", "models", "rl", "evaluation"},
+    "realism": {"config", "market", "data", "env", "agents", "models", "rl", "evaluation"},
+    "report": {"config", "market", "data", "env", "agents", "models", "rl", "evaluation", "realism"},
     "bench": {"config", "market", "data", "env", "agents", "models", "rl", "evaluation", "report"},
     "validate": {
         "config",

@@ -74,6 +74,7 @@ class MarketEnv:
         first_env: number of the first environment: a batch is a slice of one unbounded family of environments.
         autoreset: False leaves an environment whose episode has ended as it is, to be looked at; the market goes on
             if it is stepped again, its agents unless they were terminated too, and `done` stays true.
+        log: entries of each book's log of events, see market/state.py; whoever reads it empties it.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class MarketEnv:
         device: str = "cpu",
         first_env: int = 0,
         autoreset: bool = True,
+        log: int = 0,
     ) -> None:
         if device != "cpu":
             raise ConfigError(f"device: only 'cpu' is supported, got {device!r}")
@@ -119,6 +121,7 @@ class MarketEnv:
             len(cfg.market.underlyings),
             memory_of(self._flow),
             *stress_sizes(cfg),
+            log=_whole("log", log, 0),
         )
         self.buffers = make_buffers(
             self.num_envs, agents, books, len(cfg.pairs), len(node_feature_names()), len(edge_feature_names()),

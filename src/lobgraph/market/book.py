@@ -25,14 +25,32 @@ from .state import (
     CLIPPED,
     DECREMENT,
     DROPPED,
+    LOG,
+    LOG_CANCEL,
+    LOG_CLEAR,
+    LOG_DROP,
+    LOG_FILL,
+    LOG_KIND,
+    LOG_LOTS,
+    LOG_PLACE,
+    LOG_PX,
+    LOG_REST,
+    LOG_ROOM,
+    LOG_SIDE,
+    LOG_TIME,
+    LOG_TRADE,
+    LOG_WHO,
+    LOGGED,
     LOW,
     MASK,
     MATCHING,
     NOISE_BID,
+    NOW_NS,
     OFI,
     OWN_BID,
     PRO_RATA,
     SIGNED,
+    STEP_NS,
     TRADED,
     UNFILLED,
     VOLUME,
@@ -40,6 +58,21 @@ from .state import (
 
 LEVEL_MAX = 1 << 30  # lots at one price; levels are int32
 NOBODY = -1  # the noise traders, where an agent's number is asked for
+
+
+@kernel()
+def write_log(h, kind, side, px, lots, place, who):
+    """Append an entry to a book's log (columns LOG_* at the end of its header's array); one too many is only counted."""
+    if h[LOGGED] < h[LOG_ROOM]:
+        row = h.shape[0] + LOG * (h[LOGGED] - h[LOG_ROOM])
+        h[row + LOG_TIME] = h[STEP_NS] + h[NOW_NS]
+        h[row + LOG_KIND] = kind
+        h[row + LOG_SIDE] = side
+        h[row + LOG_PX] = px
+        h[row + LOG_LOTS] = lots
+        h[row + LOG_PLACE] = place
+        h[row + LOG_WHO] = who
+    h[LOGGED] += 1
 
 
 @inlined()
@@ -123,6 +156,8 @@ def _drop_level(b, px):
     h[NOISE_BID + k] -= lots
     h[DROPPED] += lots
     b.qty[px & (b.qty.shape[0] - 1)] = 0
+    if h[LOG_ROOM]:
+        write_log(h, LOG_DROP, side, px, lots, 0, NOBODY)
 
 
 @kernel()
@@ -157,6 +192,8 @@ def rest_lots(b, side, px, lots, agent):
     if lots > room:
         h[DROPPED] += lots - room
         lots = room
+    if h[LOG_ROOM]:
+        write_log(h, LOG_REST, side, px, lots, LEVEL_MAX - room, agent)
     empty = side_lots(b, side) == 0
     b.qty[px & (w - 1)] += np.int32(lots)
     k = (1 - side) >> 1
@@ -216,6 +253,8 @@ def fill_queue(b, side, px, lots):
                 share = lots * rest // total
                 ahead -= b.shift[s]
             take = share + min(max(front - ahead, 0), rest - share)
+            if take > 0 and b.head[LOG_ROOM]:
+                write_log(b.head, LOG_FILL, side, px, take, np.int64(b.ahead[s]), s >> 1)
             b.ahead[s] = np.int32(max(ahead - front, 0))
             if take > 0:
                 b.rest[s] -= np.int32(take)
@@ -280,6 +319,8 @@ def sweep(b, side, limit, lots, agent, prevent):
         slot = px & (b.qty.shape[0] - 1)
         take = min(np.int64(b.qty[slot]), left)
         own = fill_queue(b, other, px, take) if marked(b, px) else 0
+        if h[LOG_ROOM]:
+            write_log(h, LOG_TRADE, other, px, take, 0, agent)
         b.qty[slot] -= np.int32(take)
         h[OWN_BID + k] -= own
         h[NOISE_BID + k] -= take - own
@@ -321,6 +362,8 @@ def cancel_noise(b, px, lots, position):
     take = min(lots, noise)
     if take <= 0:
         return 0
+    if h[LOG_ROOM]:
+        write_log(h, LOG_CANCEL, side, px, take, position, NOBODY)
     if marked(b, px):
         for s in range(b.px.shape[0]):
             if b.rest[s] > 0 and b.px[s] == px:
@@ -356,6 +399,8 @@ def reduce_order(b, s, rest):
         return
     side = 1 - 2 * (s & 1)
     slot = px & (b.qty.shape[0] - 1)
+    if h[LOG_ROOM]:
+        write_log(h, LOG_CANCEL, side, px, gone, np.int64(b.ahead[s]), s >> 1)
     for other in range(b.px.shape[0]):
         if b.rest[other] > 0 and b.px[other] == px and b.ahead[other] > b.ahead[s]:
             b.ahead[other] -= np.int32(gone)
@@ -460,12 +505,19 @@ def set_noise(b, side, px, lots):
 
 @kernel()
 def clear(b, bid, ask):
-    """Empty the book and its counters, centre the window between the given prices (bid < ask). The matching stays."""
-    matching = b.head[MATCHING]
+    """Empty the book and its counters, centre the window between the given prices (bid < ask). The matching stays, and the log."""
+    h = b.head
+    matching, room, logged, step_ns = h[MATCHING], h[LOG_ROOM], h[LOGGED], h[STEP_NS]
     b.qty[:] = 0
     b.rest[:] = 0
-    b.head[:] = 0
-    b.head[MATCHING] = matching
+    for column in range(h.shape[0] - LOG * room):
+        h[column] = 0
+    h[MATCHING] = matching
+    h[LOG_ROOM] = room
+    h[LOGGED] = logged
+    h[STEP_NS] = step_ns
+    if room:
+        write_log(h, LOG_CLEAR, 0, 0, 0, 0, NOBODY)
     b.account[:] = 0
     b.head[BID] = bid
     b.head[ASK] = ask

@@ -33,8 +33,10 @@ from .state import (
     INSIDE,
     KIND_LIMIT,
     KIND_MARKET,
+    LOG_ROOM,
     NOISE_ASK,
     NOISE_BID,
+    NOW_NS,
     OWN,
     Q16,
     RATE,
@@ -226,6 +228,8 @@ def run_flow(b, f, regime, a, fundamental, key, index, now, due, rate, until):
     r1 = draw(key, 2 * index)
     r2 = draw(key, 2 * index + 1)
     while due <= until:
+        if b.head[LOG_ROOM]:
+            b.head[NOW_NS] = np.int64(due * 1e9)
         index += 1
         next1 = draw(key, 2 * index)  # before the event's branches, which are hard to predict
         next2 = draw(key, 2 * index + 1)

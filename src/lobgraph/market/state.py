@@ -62,7 +62,15 @@ MATCHING = 19  # FIFO or PRO_RATA; kept when a book is made anew
 ARRIVED = (
     20  # best bid + best ask when the last incoming order arrived: twice the mid its fills are measured from
 )
-HEAD = 21
+LOG_ROOM = (
+    21  # entries the log of events holds, see below; 0: nothing is logged. Kept, as the log is, by a new book
+)
+LOGGED = 22  # entries since it was last emptied; beyond LOG_ROOM they are counted and lost
+STEP_NS = (
+    23  # time of the step's start: ns of the clock, from 0 in synthetic markets, after midnight in replay
+)
+NOW_NS = 24  # time in the step of what is happening, ns
+HEAD = 25
 # Behind HEAD: what the features of the flow remember of a book (market/features.py).
 EXCITED_AT = HEAD  # time to which the excitations have fallen off, 2^-20 s of flow time
 ACTIVITY = HEAD + 1  # multiplier of all rates, 1/4096: flow time runs so much faster
@@ -81,6 +89,25 @@ TYPES = 6
 KIND_LIMIT, KIND_MARKET, KIND_CANCEL = 0, 1, 2
 FIFO, PRO_RATA = 0, 1  # queue discipline at a level
 ALLOW, CANCEL_RESTING, CANCEL_INCOMING, CANCEL_BOTH, DECREMENT = 0, 1, 2, 3, 4  # self-trade policy
+
+# --- log of events: rows of LOG int64 columns at the end of the header's array ---
+# An array more in Book would be handed to every kernel, logged or not.
+LOG_TIME = 0  # ns, STEP_NS + NOW_NS
+LOG_KIND = 1
+LOG_SIDE = 2  # +1: bids change, -1: asks
+LOG_PX = 3  # ticks
+LOG_LOTS = 4
+LOG_PLACE = 5  # place in the queue, see each kind
+LOG_WHO = 6  # an agent's number, or -1 for the noise traders and the tape
+LOG = 7
+LOG_REST = 0  # an order, or what is left of it, comes to rest behind LOG_PLACE lots
+LOG_CANCEL = 1  # an agent's order, behind LOG_PLACE lots, is cut; of the noise a run of lots that starts behind LOG_PLACE noise lots and wraps
+LOG_FILL = (
+    2  # part of the trade whose LOG_TRADE follows: from the order of agent LOG_WHO, behind LOG_PLACE lots
+)
+LOG_TRADE = 3  # all lots that the incoming order of LOG_WHO takes from the level
+LOG_DROP = 4  # the level leaves the window with all its lots
+LOG_CLEAR = 5  # a new book: empty
 
 # --- account of an agent in a book: int64 columns of State.account; row G is the noise traders' ---
 INVENTORY = 0  # lots
@@ -232,7 +259,7 @@ class Book(NamedTuple):
     """Views of one book's rows, what the functions of book.py take."""
 
     qty: np.ndarray  # (W,) int32 lots at price p in slot p & (W - 1), agents' included
-    head: np.ndarray  # (HEAD + memory,) int64
+    head: np.ndarray  # (HEAD + memory + LOG * LOG_ROOM,) int64
     px: np.ndarray  # (S,) int32 ticks of the agents' resting orders
     rest: np.ndarray  # (S,) int32 lots remaining; 0: no order
     ahead: np.ndarray  # (S,) int32 lots before it at its level
@@ -244,7 +271,7 @@ class State(NamedTuple):
     """All that changes in a step. Made by `make_state`; every array C-contiguous, modified in place by step.py."""
 
     qty: np.ndarray  # (E, A, W) int32 lots
-    head: np.ndarray  # (E, A, HEAD + memory) int64
+    head: np.ndarray  # (E, A, HEAD + memory + LOG * LOG_ROOM) int64
     order: np.ndarray  # (E, A, 4, S) int32 rows ORDER_*
     account: np.ndarray  # (E, A, G + 1, ACCOUNT) int64
     message: np.ndarray  # (E, A, G, MESSAGE) int32
@@ -357,15 +384,18 @@ def make_state(
     memory: int = 0,
     events: int = 0,
     path: int = 0,
+    log: int = 0,
 ) -> State:
-    """Allocate the state of E environments, all zero; `step.reset` fills it.
+    """Allocate the state of E environments, all zero but for the room of the logs (`log` entries a book); `step.reset` fills it.
 
     memory: tables.memory_of(flow). events: rows of Params.stress. path: steps that the circuit breaker looks back.
     """
     e, a, g = envs, books, agents
+    head = np.zeros((e, a, HEAD + memory + LOG * log), np.int64)
+    head[:, :, LOG_ROOM] = log
     return State(
         qty=np.zeros((e, a, window), np.int32),
-        head=np.zeros((e, a, HEAD + memory), np.int64),
+        head=head,
         order=np.zeros((e, a, 4, 2 * g), np.int32),
         account=np.zeros((e, a, g + 1, ACCOUNT), np.int64),
         message=np.zeros((e, a, g, MESSAGE), np.int32),

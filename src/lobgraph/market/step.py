@@ -44,6 +44,7 @@ from .state import (
     MID_SLOW,
     MID_START,
     NOW,
+    NOW_NS,
     OFI,
     ORDER_AHEAD,
     ORDER_PX,
@@ -57,6 +58,7 @@ from .state import (
     SIGNED,
     START_NS,
     STEP,
+    STEP_NS,
     TARGET_SIDE,
     UNDERLYING,
     VARIANCE,
@@ -142,6 +144,7 @@ def step_book(p, f, tape, state, env, a):
     index, now = 0, 0.0
     due, rate = _first_event(b, f, regime, a, fundamental, key)
     start_ns = clock[START_NS] + clock[STEP] * p.dt_ns
+    h[STEP_NS] = start_ns if p.replay else clock[STEP] * p.dt_ns
     order_arrivals(p, state, env, a)
     for i in range(agents + 1):
         until = p.dt
@@ -159,6 +162,7 @@ def step_book(p, f, tape, state, env, a):
         elif halted == 0:
             index, due, rate = run_flow(b, f, regime, a, fundamental, key, index, now, due, rate, until)
             now = until
+        h[NOW_NS] = np.int64(until * NS)  # the time of an agent's message; after the last, of the step's end
         if i < agents:
             act(p, b, state.message[env, a, g], g, halted)
     end_memory(b, f, a, p.dt)
@@ -278,6 +282,7 @@ def reset_book(p, f, tape, state, env, a):
     b = book_of(state, env, a)
     b.head[MATCHING] = p.matching
     clock = state.clock[env]
+    b.head[STEP_NS] = 0 if p.replay else -p.book[a, WARMUP_NS]  # the tape's times count from midnight
     if p.replay:
         key = stream(p.seed, p.first_env + env, a, clock[EPISODE], 0, REPLAY)
         load_tape(b, tape, a, key, clock[START_NS])

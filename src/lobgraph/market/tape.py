@@ -14,6 +14,8 @@ from .rng import U64, below, draw
 from .state import (
     CLIPPED,
     EVENTS,
+    NOW_NS,
+    STEP_NS,
     TAPE_CANCEL,
     TAPE_LIMIT,
     TAPE_POS,
@@ -47,6 +49,7 @@ def run_tape(b, tape, a, key, until):
     pos = b.head[TAPE_POS]
     end = tape.start[a + 1]
     while pos < end and tape.time[pos] <= until:
+        b.head[NOW_NS] = tape.time[pos] - b.head[STEP_NS]
         apply_message(
             b,
             tape.kind[pos],
