@@ -1,17 +1,13 @@
 """Maximum likelihood of the Hawkes flow on simulated processes whose parameters are known."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
+from oracle.hawkes import simulate_hawkes
 
 from lobgraph.config import HawkesConfig
 from lobgraph.data.events import Events
 from lobgraph.data.hawkes import fit_hawkes
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "oracle"))
-from hawkes import simulate_hawkes  # noqa: E402
 
 RATES = np.array([3.0, 1.0, 2.5])
 DECAYS = (20.0, 1.0)
@@ -82,7 +78,7 @@ def test_a_known_pattern_is_not_taken_for_excitation():
     rng = np.random.default_rng(5)
     time = np.sort(rng.random(40_000)) * 2000.0
     time = time[rng.random(len(time)) < np.where(time % 40.0 < 20.0, 0.8, 0.2)]
-    edges = np.arange(1, 100) * 20.0  # the scale holds from one event to the next: so the changes are events here too
+    edges = np.arange(1, 100) * 20.0  # the scale holds from event to event, so that the changes are events too
     kind, side = rng.integers(0, 3, len(time)), rng.integers(0, 2, len(time))
     order = np.argsort(np.concatenate([time, edges + 1e-6]))
     kind, side = (np.concatenate([x, rng.integers(0, n, 99)])[order] for x, n in ((kind, 3), (side, 2)))

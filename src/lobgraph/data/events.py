@@ -1,6 +1,7 @@
 """A recorded day -> its order flow as a marked point process: limit orders, market orders and cancels of both sides.
 
-A market order is a run of executions with one time stamp and direction. Events of one time stamp keep the file's order.
+A market order is a run of executions with one time stamp and direction. Events of one time stamp keep the file's order;
+the book before row 0, which no file tells, is taken to be row 0.
 From snapshots, limit orders and cancels are net changes, put at random times within their 100 ms.
 """
 
@@ -23,7 +24,7 @@ class Events(NamedTuple):
     time: np.ndarray  # (n,) float64 seconds since the day's start
     kind: np.ndarray  # (n,) int64 LIMIT, MARKET, CANCEL
     side: np.ndarray  # (n,) int64
-    row: np.ndarray  # (n,) int64 row of the day after the event (its first, of a market order)
+    row: np.ndarray  # (n,) int64 row of the day after the event (a market order's first), from 1: row - 1 is the book before
     away: np.ndarray  # (n,) int64 ticks behind the own best price before the event, negative: better; 0 of market orders
     qty: np.ndarray  # (n,) int64 lots
     seconds: float  # length of the window
@@ -36,7 +37,7 @@ def events(day: Day) -> Events:
     else:
         time, kind, side, row, away, qty = _of_snapshots(day)
     order = np.lexsort((row, time))
-    order = order[row[order] > 0]  # the book before the first row is not known
+    row = np.maximum(row, 1)
     return Events((time[order] - day.start) / NS, *(x[order] for x in (kind, side, row, away, qty)), day.seconds)
 
 
@@ -50,7 +51,8 @@ def _of_messages(day: Recording) -> tuple[np.ndarray, ...]:
     row = np.concatenate([np.flatnonzero(limit | gone), at])
     kind = np.where(limit[row], LIMIT, np.where(gone[row], CANCEL, MARKET))
     buys = np.where(kind == MARKET, -day.side[row], day.side[row]) > 0
-    own = np.where(buys, day.row_px[row - 1, 0, 0], day.row_px[row - 1, 1, 0]).astype(np.int64)
+    best = day.row_px[np.maximum(row - 1, 0), :, 0].astype(np.int64)
+    own = np.where(buys, best[:, 0], best[:, 1])
     away = np.where(kind == MARKET, 0, (own - day.px[row]) * np.where(buys, 1, -1))
     qty = day.qty[row].astype(np.int64)
     qty[len(qty) - len(lots) :] = lots

@@ -205,6 +205,40 @@ def _memory(waits: np.ndarray) -> float:
     return float(np.corrcoef(rank[:-1], rank[1:])[0, 1])
 
 
+def excitation(flow: Events, fit: HawkesFit) -> np.ndarray:
+    """(n + 1, 3, 2) float64 mean of g over each stretch between events, by kind and side; 1 in the long run."""
+    decays = np.asarray(fit.decays)
+    rates = np.bincount(flow.kind, minlength=3) / (2.0 * flow.seconds)
+    out = np.empty((len(flow.time) + 1, 3, 2))
+    y = np.zeros((len(decays), 3, 2))
+    _mean_g(flow.time, flow.kind, flow.side, flow.seconds, decays, decays[:, None] / rates, fit.base, fit.shares, y, out)
+    return out
+
+
+@kernel()
+def _mean_g(time, kind, side, seconds, decays, weight, base, shares, y, out):
+    """Write `out` (n + 1, 3, 2): mean of g before each event since the last, and after the last. y (M, 3, 2) is scratch."""
+    now = 0.0
+    for e in range(time.shape[0] + 1):
+        dt = (time[e] if e < time.shape[0] else seconds) - now
+        for j in range(3):
+            for s in range(2):
+                out[e, j, s] = base[j]
+        for d in range(decays.shape[0]):
+            left = np.exp(-decays[d] * dt)
+            area = (1.0 - left) / (decays[d] * dt) if dt > 0.0 else 1.0
+            for i in range(3):
+                for s in range(2):
+                    for j in range(3):
+                        for r in range(2):
+                            out[e, j, s ^ r] += shares[d, i, r, j] * y[d, i, s] * area
+                    y[d, i, s] *= left
+        if e < time.shape[0]:
+            now = time[e]
+            for d in range(decays.shape[0]):
+                y[d, kind[e], side[e]] += weight[d, kind[e]]
+
+
 @kernel()
 def _features(time, kind, side, seconds, scale, decays, weight, y, seen, spent):
     """Write `seen` (n, P): y before each event as its own side sees it; `spent` (3, P): integrals of scale x y over both
