@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
-from oracle.hawkes import simulate_hawkes
 
 from lobgraph.config import HawkesConfig
 from lobgraph.data.events import Events
 from lobgraph.data.hawkes import fit_hawkes
-
+from oracle.hawkes import simulate_hawkes
 
 RATES = np.array([3.0, 1.0, 2.5])
 DECAYS = (20.0, 1.0)
@@ -78,7 +77,9 @@ def test_a_known_pattern_is_not_taken_for_excitation():
     rng = np.random.default_rng(5)
     time = np.sort(rng.random(40_000)) * 2000.0
     time = time[rng.random(len(time)) < np.where(time % 40.0 < 20.0, 0.8, 0.2)]
-    edges = np.arange(1, 100) * 20.0  # the scale holds from event to event, so that the changes are events too
+    edges = (
+        np.arange(1, 100) * 20.0
+    )  # the scale holds from event to event, so that the changes are events too
     kind, side = rng.integers(0, 3, len(time)), rng.integers(0, 2, len(time))
     order = np.argsort(np.concatenate([time, edges + 1e-6]))
     kind, side = (np.concatenate([x, rng.integers(0, n, 99)])[order] for x, n in ((kind, 3), (side, 2)))

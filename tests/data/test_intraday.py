@@ -15,7 +15,7 @@ def day_of(tmp_path, gaps):
     messages, books = make_day(len(gaps), 2, 3)
     times = 34_200 + np.cumsum(gaps)
     messages = [f"{t:.6f}," + m.split(",", 1)[1] for t, m in zip(times, messages, strict=True)]
-    stem = f"T_2020-01-02_34200000_{34_200_000 + 1000 * int(round(np.sum(gaps)))}"
+    stem = f"T_2020-01-02_34200000_{34_200_000 + 1000 * round(float(np.sum(gaps)))}"
     return read_lobster(write_pair(tmp_path, messages, books, 2, stem=stem))
 
 
@@ -35,5 +35,5 @@ def test_recovers_a_known_pattern(tmp_path):
 
 def test_an_hour_has_no_pattern(tmp_path):
     day = day_of(tmp_path, np.full(3600, 1.0))
-    with pytest.raises(DataError, match="intraday: needs 1.5 hours"):
+    with pytest.raises(DataError, match=r"intraday: needs 1\.5 hours"):
         fit_intraday([day], [events(day)])

@@ -25,7 +25,9 @@ class Events(NamedTuple):
     kind: np.ndarray  # (n,) int64 LIMIT, MARKET, CANCEL
     side: np.ndarray  # (n,) int64
     row: np.ndarray  # (n,) int64 row of the day after the event (a market order's first), from 1: row - 1 is the book before
-    away: np.ndarray  # (n,) int64 ticks behind the own best price before the event, negative: better; 0 of market orders
+    away: (
+        np.ndarray
+    )  # (n,) int64 ticks behind the own best price before the event, negative: better; 0 of market orders
     qty: np.ndarray  # (n,) int64 lots
     seconds: float  # length of the window
 
@@ -38,7 +40,9 @@ def events(day: Day) -> Events:
         time, kind, side, row, away, qty = _of_snapshots(day)
     order = np.lexsort((row, time))
     row = np.maximum(row, 1)
-    return Events((time[order] - day.start) / NS, *(x[order] for x in (kind, side, row, away, qty)), day.seconds)
+    return Events(
+        (time[order] - day.start) / NS, *(x[order] for x in (kind, side, row, away, qty)), day.seconds
+    )
 
 
 def _of_messages(day: Recording) -> tuple[np.ndarray, ...]:
@@ -66,7 +70,9 @@ def _of_snapshots(day: Day) -> tuple[np.ndarray, ...]:
     row, side, away, change, gone = (x[use] for x in (row, side, away, change, gone))
     best = day.row_px[row - 1, :, 0].astype(np.int64)
     away = away - (best[:, 1] - best[:, 0])  # from the opposite best -> behind the own
-    part = np.random.default_rng(0).random(len(row))  # no order among those of one interval is better than another
+    part = np.random.default_rng(0).random(
+        len(row)
+    )  # no order among those of one interval is better than another
     time = day.time[row - 1] + (part * (day.time[1] - day.time[0])).astype(np.int64)
     kind = np.where(change > 0, LIMIT, CANCEL)
     at = np.minimum(np.searchsorted(day.time, day.order_time), day.rows - 1)

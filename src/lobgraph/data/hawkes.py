@@ -31,12 +31,16 @@ class HawkesFit:
     """What brings orders. P = 1 + 6 M columns: base, then by decay, cause and same or opposite side."""
 
     decays: tuple[float, ...]  # M, per second
-    shares: np.ndarray  # (M, 3, 2, 3) float64 by decay, cause, same or opposite side, effect: of the effect's orders
+    shares: (
+        np.ndarray
+    )  # (M, 3, 2, 3) float64 by decay, cause, same or opposite side, effect: of the effect's orders
     base: np.ndarray  # (3,) float64: of g, what no order brought
     level: np.ndarray  # (3,) float64: fitted mean rate over the one given, near 1
     counts: np.ndarray  # (3,) int64 events
     gain: np.ndarray  # (3,) float64 log likelihood above that of the tables alone, per event
-    ks: np.ndarray  # (3, 2) Kolmogorov-Smirnov distances of the rescaled waits to Exp(1): tables alone, with excitation
+    ks: (
+        np.ndarray
+    )  # (3, 2) Kolmogorov-Smirnov distances of the rescaled waits to Exp(1): tables alone, with excitation
     memory: np.ndarray  # (3, 2) autocorrelation of the rescaled waits at lag 1, likewise
     bound: tuple[str, ...]  # kinds whose base is at its bound LEAST_BASE
 
@@ -67,7 +71,9 @@ class HawkesFit:
             found[f"{kind}: share brought by others"] = 1.0 - float(self.base[i])
             found[f"{kind}: log likelihood gain per event"] = float(self.gain[i])
             found[f"{kind}: KS, Poisson"], found[f"{kind}: KS"] = (float(v) for v in self.ks[i])
-            found[f"{kind}: KS of chance (5 %)"] = float(kstwobign.isf(0.05) / np.sqrt(max(self.counts[i], 1)))
+            found[f"{kind}: KS of chance (5 %)"] = float(
+                kstwobign.isf(0.05) / np.sqrt(max(self.counts[i], 1))
+            )
             found[f"{kind}: autocorrelation of waits, Poisson"] = float(self.memory[i, 0])
             found[f"{kind}: autocorrelation of waits"] = float(self.memory[i, 1])
         return found
@@ -84,7 +90,9 @@ def fit_hawkes(
     grid = np.sort(np.asarray(decays, np.float64))[::-1].copy()
     counts = np.bincount(flow.kind, minlength=3)
     if scale.shape != (n + 1, 3, 2) or counts.min() == 0:
-        raise ValueError(f"hawkes: needs events of all kinds and scale of shape ({n + 1}, 3, 2), got {scale.shape}")
+        raise ValueError(
+            f"hawkes: needs events of all kinds and scale of shape ({n + 1}, 3, 2), got {scale.shape}"
+        )
     problem = _Problem(flow, scale, grid)
     chosen = list(range(len(grid))) if len(grid) <= count else _choose(problem, count)
     fits = [problem.fit(j, chosen) for j in range(3)]
@@ -143,7 +151,9 @@ class _Problem:
         unit = np.where(live, unit, 1.0)
         bounds = [b if ok else (0.0, 0.0) for b, ok in zip(bounds, live, strict=True)]
         start[~live] = 0.0
-        done = minimize(minus, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": 400, "ftol": 1e-10})
+        done = minimize(
+            minus, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": 400, "ftol": 1e-10}
+        )
         return done.x / unit, float(n * (1.0 + np.log(unit[0]) - done.fun))
 
     def widen(self, theta: np.ndarray, chosen: Sequence[int]) -> np.ndarray:
@@ -211,7 +221,18 @@ def excitation(flow: Events, fit: HawkesFit) -> np.ndarray:
     rates = np.bincount(flow.kind, minlength=3) / (2.0 * flow.seconds)
     out = np.empty((len(flow.time) + 1, 3, 2))
     y = np.zeros((len(decays), 3, 2))
-    _mean_g(flow.time, flow.kind, flow.side, flow.seconds, decays, decays[:, None] / rates, fit.base, fit.shares, y, out)
+    _mean_g(
+        flow.time,
+        flow.kind,
+        flow.side,
+        flow.seconds,
+        decays,
+        decays[:, None] / rates,
+        fit.base,
+        fit.shares,
+        y,
+        out,
+    )
     return out
 
 

@@ -41,7 +41,9 @@ class IntradayFit:
 
     def at(self, time: np.ndarray) -> np.ndarray:
         """Activity at times of day, seconds after midnight."""
-        return self.activity[np.clip(((time - self.start) // self.width).astype(int), 0, len(self.activity) - 1)]
+        return self.activity[
+            np.clip(((time - self.start) // self.width).astype(int), 0, len(self.activity) - 1)
+        ]
 
     def figures(self) -> dict[str, float]:
         """Named numbers of the fit, for tables."""
@@ -60,7 +62,9 @@ def fit_intraday(days: Sequence[Day], flows: Sequence[Events], width: float = WI
     start, end = max(d.start for d in days) / NS, min(d.end for d in days) / NS
     count = int(np.ceil((end - start) / width - 0.25))  # a short rest joins the bin before
     if count < LEAST_BINS:
-        raise DataError(f"intraday: needs {LEAST_BINS * width / 3600:g} hours of data, got {(end - start) / 3600:.2f}")
+        raise DataError(
+            f"intraday: needs {LEAST_BINS * width / 3600:g} hours of data, got {(end - start) / 3600:.2f}"
+        )
     edges = np.append(start + width * np.arange(count), end)
     seconds = np.diff(edges)
     share = seconds / seconds.sum()

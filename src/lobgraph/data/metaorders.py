@@ -44,14 +44,21 @@ class MetaorderFit:
 
     def section(self) -> dict[str, Any]:
         """MetaorderConfig's fields."""
-        return {"active": self.active, "exponent": self.exponent, "longest": LONGEST, "share": round(self.share, 4)}
+        return {
+            "active": self.active,
+            "exponent": self.exponent,
+            "longest": LONGEST,
+            "share": round(self.share, 4),
+        }
 
     def figures(self) -> dict[str, float]:
         """Named numbers of the fit, for tables."""
         found = {"exponent": self.exponent, "hidden orders": float(self.active), "share": self.share}
         found |= {"Hurst of the exponent": (3.0 - self.exponent) / 2.0}
         found |= {f"Hurst, {how}": value for how, value in self.hurst.items()}
-        for low, high, data, fit in zip(self.bands[:-1], self.bands[1:], self.measured, self.fitted, strict=True):
+        for low, high, data, fit in zip(
+            self.bands[:-1], self.bands[1:], self.measured, self.fitted, strict=True
+        ):
             lags = f"{low}" if high == low + 1 else f"{low}-{high - 1}"
             found[f"sign autocorrelation, lag {lags}, data"] = float(data)
             found[f"sign autocorrelation, lag {lags}"] = float(fit)
@@ -71,7 +78,9 @@ def fit_metaorders(signs: np.ndarray, short: np.ndarray | None = None) -> Metaor
     bands = lag_bands(n)
     measured = in_bands(autocorrelation(x, LAGS), bands)
     other = np.zeros_like(measured) if short is None else in_bands(short, bands)
-    shapes = np.stack([[in_bands(shape(a, e), bands) for a in ACTIVE] for e in EXPONENTS])  # (exponents, active, K)
+    shapes = np.stack(
+        [[in_bands(shape(a, e), bands) for a in ACTIVE] for e in EXPONENTS]
+    )  # (exponents, active, K)
     share = SHARES[:, None]
     made = share**2 * shapes[:, :, None, :] + (1.0 - share) ** 2 * other  # (exponents, active, shares, K)
     error = 1.0 / (n * np.diff(bands)) + (MODEL_ERROR * measured) ** 2

@@ -61,7 +61,9 @@ class ReactiveFit:
         return found
 
 
-def fit_reactive(flow: Events, states: States, tables: Tables, drive: np.ndarray | None = None) -> ReactiveFit:
+def fit_reactive(
+    flow: Events, states: States, tables: Tables, drive: np.ndarray | None = None
+) -> ReactiveFit:
     """Fit to the events of one day. `drive` (n + 1, 3, 2) float64: mean over each stretch of what else multiplies the
     rates, by kind and side (None: nothing does)."""
     drive = np.ones((len(states.seconds), 3, 2)) if drive is None else drive

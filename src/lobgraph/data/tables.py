@@ -37,7 +37,9 @@ class Tables:
     cancel_size: tuple[np.ndarray, np.ndarray]
     resting: float  # mean lots per tick and side within the table
     net: bool  # flows are net changes between snapshots, not messages
-    reference: Reference = "opposite"  # index 0 at one tick from the opposite best, or (cancels) at the own best
+    reference: Reference = (
+        "opposite"  # index 0 at one tick from the opposite best, or (cancels) at the own best
+    )
     inside: int = 0  # own: entries of limit_rates before that at the own best
 
     def entry(self, away: np.ndarray, spread: np.ndarray) -> np.ndarray:
@@ -85,7 +87,12 @@ def _from_opposite(day: Day, flow: Events) -> tuple[np.ndarray, np.ndarray, floa
     d = min(max(cover, 8), len(full.limit_orders), MAX_DISTANCE, int(day.row_px[0].max()) // 8)
     limits = full.limit_orders[:d].copy()
     limits[-1] += total - limits.sum()
-    return limits, pooled(full.cancelled_shares[:d], full.mean_shares[:d]), float(full.mean_shares[:d].mean()), 0
+    return (
+        limits,
+        pooled(full.cancelled_shares[:d], full.mean_shares[:d]),
+        float(full.mean_shares[:d].mean()),
+        0,
+    )
 
 
 def _from_own(day: Day, flow: Events) -> tuple[np.ndarray, np.ndarray, float, int]:
