@@ -17,7 +17,7 @@ def outcomes(b, f, regime, a, fundamental, seed, out):
     qty, head = b.qty.copy(), b.head.copy()
     h = b.head
     w = b.qty.shape[0]
-    rate = fl.total_rate(b, f, regime, a)
+    rate = fl.total_rate(b, f, regime, a, fundamental)
     for i in range(out.shape[0]):
         b.qty[:] = qty
         h[:] = head

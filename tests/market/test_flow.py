@@ -12,8 +12,8 @@ from scipy import stats
 
 from lobgraph.config import Config, SizeConfig
 from lobgraph.env.market_env import MarketEnv
-from lobgraph.market import flow as fl
 from lobgraph.market import state as ms
+from lobgraph.market import tables
 from lobgraph.validate.races import make_book
 
 # --- tables ---
@@ -22,7 +22,7 @@ from lobgraph.validate.races import make_book
 @given(st.lists(st.one_of(st.just(0.0), st.floats(1e-3, 1e3)), min_size=1, max_size=60))
 def test_alias_table_gives_back_its_weights(weights):
     w = np.array(weights)
-    cut, to = fl.alias_table(w)
+    cut, to = tables.alias_table(w)
     n = len(w)
     chance = cut / 65536 / n
     np.add.at(chance, to, (1.0 - cut / 65536) / n)
@@ -34,7 +34,7 @@ def test_alias_table_gives_back_its_weights(weights):
 
 @given(st.floats(1.0, 60.0))
 def test_geometric_sizes_have_their_mean_and_shape(mean):
-    table = fl.size_table(SizeConfig(mean=mean))
+    table = tables.size_table(SizeConfig(mean=mean))
     assert table.sum() == round(mean * len(table))
     assert table.min() >= 1
     k = np.arange(1, 8)
@@ -45,7 +45,7 @@ def test_geometric_sizes_have_their_mean_and_shape(mean):
 @given(st.dictionaries(st.integers(1, 2000), st.floats(1e-4, 1.0), min_size=1, max_size=8))
 def test_listed_sizes_have_their_mean_and_shape(law):
     values, weights = np.array(list(law)), np.array(list(law.values()))
-    table = fl.size_table(SizeConfig(values=values.tolist(), weights=weights.tolist()))
+    table = tables.size_table(SizeConfig(values=values.tolist(), weights=weights.tolist()))
     mean = values @ weights / weights.sum()
     assert abs(table.mean() - mean) <= 1 / len(table)
     share = (table[:, None] == values[None, :]).mean(axis=0)
@@ -53,7 +53,7 @@ def test_listed_sizes_have_their_mean_and_shape(law):
 
 
 def test_normal_table():
-    z = fl.normal_table() / 65536
+    z = tables.normal_table() / 65536
     assert abs(z.mean()) < 1e-6
     assert abs(z.var() - 1.0) < 1e-4
     assert abs((z**4).mean() - 3.0) < 0.02
@@ -71,7 +71,7 @@ def one_event(cfg: Config, fundamental: float | None = None, regime: int = 0, se
     mid = 1000 + SPREAD / 2
     out = np.zeros((N, 4), np.int64)
     outcomes(
-        b, fl.make_flow(cfg), regime, 0, int((mid if fundamental is None else fundamental) * 65536), seed, out
+        b, tables.make_flow(cfg), regime, 0, int((mid if fundamental is None else fundamental) * 65536), seed, out
     )
     return out
 
@@ -130,7 +130,7 @@ def test_regimes_scale_the_rates_and_widen_the_placement():
     cfg = config(
         {"limit_rates": [3.0, 1.0], "market_rate": 1.0, "cancel_rate": 0.05, **UNITS}, regimes=regimes
     )
-    f = fl.make_flow(cfg)
+    f = tables.make_flow(cfg)
     np.testing.assert_allclose(f.rate[:, 0], [[8.0, 2.0, 0.05], [4.0, 6.0, 0.1]])
     kind, _, distance, _ = one_event(cfg, regime=1).T
     total = 4.0 + 6.0 + 0.1 * 2 * LEVELS * DEPTH
@@ -152,7 +152,7 @@ def test_convenience_parameters_build_the_limit_table():
 
 def test_waiting_times_are_exponential():
     w = np.zeros(4_000_000)
-    waits(fl.make_flow(config()), 3, w)
+    waits(tables.make_flow(config()), 3, w)
     assert abs(w.mean() - 1.0) < 4.5 / np.sqrt(len(w))
     assert abs(w.var() - 1.0) < 4.5 * np.sqrt(8 / len(w)) + 1e-3
     assert stats.kstest(w, "expon").statistic < 1.95 / np.sqrt(len(w)) + 1 / 4096
@@ -163,7 +163,7 @@ def test_waiting_times_are_exponential():
 def test_short_waits_are_as_likely_as_they_should_be(x):
     """P(an event within dt) for slow markets or short steps: no staircase of a table may show."""
     w = np.zeros(4_000_000)
-    waits(fl.make_flow(config()), 4, w)
+    waits(tables.make_flow(config()), 4, w)
     p = -np.expm1(-x)
     assert abs((w <= x).mean() - p) < 4.5 * np.sqrt(p / len(w))
 

@@ -13,8 +13,8 @@ from markets import CST, config, steps
 
 from lobgraph.config import Config
 from lobgraph.env.market_env import MarketEnv
-from lobgraph.market import flow as fl
 from lobgraph.market import state as ms
+from lobgraph.market import tables
 from lobgraph.validate.cst import EXECUTED, UP
 from lobgraph.validate.queues import executed_first, move_up
 from lobgraph.validate.races import make_book, races
@@ -62,7 +62,7 @@ def test_the_step_length_changes_nothing():
 
 def race(bids: int, asks: int, own: int, count: int, flow: dict = CST, seed: int = 1) -> float:
     b = make_book(64, 999, 1000, 6, 5)
-    return races(b, fl.make_flow(config(flow)), bids, asks, own, seed + 10 * bids + asks, count) / count
+    return races(b, tables.make_flow(config(flow)), bids, asks, own, seed + 10 * bids + asks, count) / count
 
 
 @pytest.mark.parametrize("asks", range(1, 6))

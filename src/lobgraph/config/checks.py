@@ -32,6 +32,20 @@ def check_flows(cfg: Config) -> None:
             )
 
 
+def check_excitation(cfg: Config) -> None:
+    """Cross-excitation needs other books that are correlated."""
+    under = cfg.market.underlying_index
+    weight = np.abs(cfg.fundamentals.matrix(len(cfg.market.underlyings))[under[:, None], under[None, :]])
+    np.fill_diagonal(weight, 0.0)
+    for a, (book, flow) in enumerate(zip(cfg.market.books, cfg.flows, strict=True)):
+        if flow.hawkes and flow.hawkes.cross > 0 and not weight[a].sum() > 0:
+            raise ValueError(
+                f"flow.hawkes.cross ({book}): needs another book of a correlated underlying (fundamentals.correlation)"
+            )
+        if flow.hawkes and flow.hawkes.cross > 0 and min(f.mean_rates().min() for f in cfg.flows) <= 0:
+            raise ValueError("flow.hawkes.cross: needs limit, market and cancel orders in every book")
+
+
 def check_intraday(cfg: Config) -> None:
     day = cfg.intraday
     if day is None:

@@ -56,7 +56,7 @@ class HawkesConfig(Section):
     branching: NonNegative | Table | list[Table] = 0.5
     same_side: Fraction | Table | list[Table] = 0.5  # share of them on the cause's side, likewise
     cross: Annotated[Float, Field(ge=0, lt=1)] = (
-        0.0  # more of its kind and side in the other books together, by correlation, from the next decision on
+        0.0  # share of the mean rates that events of the same kind in other books bring, by correlation, a step later
     )
 
     @model_validator(mode="after")

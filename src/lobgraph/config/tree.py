@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from .checks import (
     check_agents,
     check_curriculum,
+    check_excitation,
     check_flows,
     check_fundamentals,
     check_intraday,
@@ -97,6 +98,7 @@ class Config(Section):
             check_curriculum,
             check_fundamentals,
             check_replay,
+            check_excitation,
             check_agents,
             check_minibatches,
         ):

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..config import Config, make_config
-from ..market.flow import make_flow, size_table
 from ..market.jit import kernel
 from ..market.params import make_params
 from ..market.state import ASK, BID, NOISE_ASK, NOISE_BID, REGIME, empty_tape, make_state
 from ..market.step import begin_step, end_step, reset_env, step_book
+from ..market.tables import make_flow, memory_of, size_table
 
 SPREAD, DEPTH, CANCELS, LIMITS, MARKETS, HELD = range(6)  # columns of the kernel's sums
 
@@ -54,7 +54,7 @@ def simulate(
     )
     books = cfg.market.num_books
     p, f = make_params(quiet, seed), make_flow(quiet)
-    state = make_state(envs, books, cfg.market.window, 0, len(cfg.market.underlyings))
+    state = make_state(envs, books, cfg.market.window, 0, len(cfg.market.underlyings), memory_of(f))
     sums = np.zeros((books, HELD + 1))
     mids = np.zeros((envs, steps, books))
     _run(p, f, empty_tape(books), state, *_intensities(cfg), skip, sums, mids)

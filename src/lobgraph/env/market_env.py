@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from ..config import Config, ConfigError
-from ..market.flow import make_flow
 from ..market.params import edge_weights, make_params, regime_table
 from ..market.reading import depth, remaining
 from ..market.state import (
@@ -36,6 +35,7 @@ from ..market.state import (
     empty_tape,
     make_state,
 )
+from ..market.tables import make_flow, memory_of
 from .actions import ACTION_NAMES, RoleSpec, role_specs
 from .drive import (
     ACTIVE,
@@ -110,7 +110,14 @@ class MarketEnv:
         self._cuts = np.linspace(0, self.num_envs, threads + 1).astype(int).tolist()
         self._pool, self._pid = None, 0
         books, agents = cfg.market.num_books, sum(s.count for s in self.specs.values())
-        self.state = make_state(self.num_envs, books, cfg.market.window, agents, len(cfg.market.underlyings))
+        self.state = make_state(
+            self.num_envs,
+            books,
+            cfg.market.window,
+            agents,
+            len(cfg.market.underlyings),
+            memory_of(self._flow),
+        )
         self.buffers = make_buffers(
             self.num_envs, agents, books, len(cfg.pairs), len(node_feature_names()), len(edge_feature_names()),
             len(vector_feature_names(cfg)),

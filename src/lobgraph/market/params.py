@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.linalg import expm
 
-from ..config import ROLES, Config
+from ..config import ROLES, Config, PerBook
 from .state import (
     ALLOW,
     ARRIVAL,
@@ -89,6 +89,21 @@ def edge_weights(cfg: Config) -> np.ndarray:
     return (w * (1.0 - np.eye(len(under)))).astype(np.float32)
 
 
+def _day(cfg: Config) -> np.ndarray:
+    """Params.day."""
+    if cfg.intraday is None:
+        return np.zeros((0, 2), np.int64)
+    activity = np.asarray(cfg.intraday.activity)
+    volatility = np.sqrt(activity) if cfg.intraday.volatility is None else np.asarray(cfg.intraday.volatility)
+    return np.ascontiguousarray(np.round(np.stack([activity, volatility], axis=1) * 4096.0).astype(np.int64))
+
+
+def _follow(lag: PerBook, count: int, dt: float) -> np.ndarray:
+    """Params.follow: the share of its way that an exponential lag of this mean goes in a step."""
+    lags = np.broadcast_to(np.asarray(lag, dtype=np.float64), (count,))
+    return np.round(-np.expm1(-dt / np.maximum(lags, 1e-12)) * ONE).astype(np.int64)
+
+
 def make_params(
     cfg: Config, seed: int, first_env: int = 0, replay_span: tuple[int, int] = (0, 0), autoreset: bool = True
 ) -> Params:
@@ -162,6 +177,9 @@ def make_params(
         episode_steps=cfg.env.episode_steps,
         stagger=int(cfg.env.stagger),
         autoreset=int(autoreset),
+        day=_day(cfg),
+        day_start=round(cfg.intraday.start * 1e9) if cfg.intraday else 0,
+        day_width=round(cfg.intraday.width * 1e9) if cfg.intraday else 1,
         revert=round((1.0 - np.exp(-fd.mean_reversion * dt)) * ONE),
         jump_chance=round((1.0 - np.exp(-fd.jump_rate * dt)) * 2.0**32),
         jump_size=round(fd.jump_size * ONE),
@@ -179,6 +197,7 @@ def make_params(
         chain=regime_table(cfg),
         origin=np.round(origin).astype(np.int64),
         mix=np.ascontiguousarray(np.round(_square_root(fd.matrix(count)) * ONE).astype(np.int64)),
+        follow=_follow(fd.lag, count, dt),
         sigma=np.round(sigma).astype(np.int64),
         pairs=cfg.pairs,
         pair_weight=edge_weights(cfg)[cfg.pairs[:, 0], cfg.pairs[:, 1]],

@@ -23,6 +23,8 @@ ARRIVAL = 6
 TARGET = 7
 REPLAY = 8
 STAGGER = 9
+METAORDER = 10
+DAY = 11
 
 
 @inlined()

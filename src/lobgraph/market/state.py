@@ -63,6 +63,16 @@ ARRIVED = (
     20  # best bid + best ask when the last incoming order arrived: twice the mid its fills are measured from
 )
 HEAD = 21
+# Behind HEAD: what the features of the flow remember of a book (market/features.py).
+EXCITED_AT = HEAD  # time to which the excitations have fallen off, 2^-20 s of flow time
+ACTIVITY = HEAD + 1  # multiplier of all rates, 1/4096: flow time runs so much faster
+SCALE = HEAD + 2  # multipliers of the rates by type, 1/4096: 2 * kind + (0 bid or buy, 1 ask or sell)
+COUNT = HEAD + 8  # events by type in this step
+RATE = HEAD + 14  # rates by type after the last event, 2^-20 /s
+EXCITED = HEAD + 20  # rates by type over their means as events excite them, 1/2^24
+EXCITE = HEAD + 26  # its parts by decay and type; then a signed length for each hidden order
+TYPES = 6
+KIND_LIMIT, KIND_MARKET, KIND_CANCEL = 0, 1, 2
 FIFO, PRO_RATA = 0, 1  # queue discipline at a level
 ALLOW, CANCEL_RESTING, CANCEL_INCOMING, CANCEL_BOTH, DECREMENT = 0, 1, 2, 3, 4  # self-trade policy
 
@@ -144,8 +154,18 @@ THRESHOLD = 4
 INVENTORY_PENALTY = 5
 OWN_WEIGHT = 6  # weight of the role's own reward term
 
-# --- columns of Flow.tilt and Flow.rate ---
-TILT, TILT_MAX, ALIAS_LEN, ACCEPT_LEN = 0, 1, 2, 3
+# --- columns of Flow.book and Flow.rate ---
+TILT = 0  # 1/65536 of probability per tick of mispricing
+TILT_MAX = 1
+ALIAS_LEN = 2  # entries of the book's tables
+ACCEPT_LEN = 3
+RICH = 4  # 1: the flow has features: rates by type, see market/features.py
+OWN = 5  # 1: tables count from the side's own best
+INSIDE = 6  # entries of the placement table that better it
+QUEUE_SHIFT = 7  # lots at best >> this is an index of Flow.queue_bin
+ACTIVE_META = 8  # hidden orders at any time; 0: none
+META_SHARE = 9  # of market orders, 1/65536
+FLOW_COLUMNS = 10
 RATE_LIMIT, RATE_MARKET, RATE_CANCEL = 0, 1, 2
 
 MAKER, TAKER, ARBITRAGEUR = 0, 1, 2
@@ -157,7 +177,7 @@ class Book(NamedTuple):
     """Views of one book's rows, what the functions of book.py take."""
 
     qty: np.ndarray  # (W,) int32 lots at price p in slot p & (W - 1), agents' included
-    head: np.ndarray  # (HEAD,) int64
+    head: np.ndarray  # (HEAD + memory,) int64
     px: np.ndarray  # (S,) int32 ticks of the agents' resting orders
     rest: np.ndarray  # (S,) int32 lots remaining; 0: no order
     ahead: np.ndarray  # (S,) int32 lots before it at its level
@@ -169,7 +189,7 @@ class State(NamedTuple):
     """All that changes in a step. Made by `make_state`; every array C-contiguous, modified in place by step.py."""
 
     qty: np.ndarray  # (E, A, W) int32 lots
-    head: np.ndarray  # (E, A, HEAD) int64
+    head: np.ndarray  # (E, A, HEAD + memory) int64
     order: np.ndarray  # (E, A, 4, S) int32 rows ORDER_*
     account: np.ndarray  # (E, A, G + 1, ACCOUNT) int64
     message: np.ndarray  # (E, A, G, MESSAGE) int32
@@ -177,6 +197,7 @@ class State(NamedTuple):
     feature: np.ndarray  # (E, A, FEATURE) float64
     clock: np.ndarray  # (E, CLOCK) int64
     fundamental: np.ndarray  # (E, U) int64, 1/65536 tick
+    news: np.ndarray  # (E, U) int64, 1/65536 tick: where the fundamental would be without its lag
     deviation: np.ndarray  # (E, A) int64, 1/65536 tick: the venue's deviation from its underlying
     target: np.ndarray  # (E, G, A) int64 signed lots to trade in this episode, + buys
     equity: np.ndarray  # (E, G, 2) int64 half tick-lots marked to market before fees, columns NOW (at this decision) and BEFORE
@@ -187,20 +208,39 @@ class State(NamedTuple):
 
 
 class Flow(NamedTuple):
-    """Tables of the noise flow, derived from the configuration by `flow.make_flow`. D, C: the longest book's table."""
+    """Tables of the noise flow, derived from the configuration by `tables.make_flow`. D, C, S, Q: the longest of all books."""
 
     rate: (
         np.ndarray
     )  # (R, A, 3) float64 per second: limit, market orders (both sides), cancel candidates per lot
     widen: np.ndarray  # (R,) int64 ticks added to placement distances
-    alias: np.ndarray  # (A, D, 2) int64 Walker's alias table of distances: cut in 0..65536, alternative
+    alias: (
+        np.ndarray
+    )  # (A, S, D, 2) int64 by spread bin, Walker's alias table of distances: cut in 0..65536, alternative
     accept: (
         np.ndarray
     )  # (A, C) int64, 0..65536: cancel rate at a distance over the largest; the last holds beyond
     size: np.ndarray  # (A, 3, B) int32 lots by quantile, rows SIZE_*
-    tilt: (
+    book: np.ndarray  # (A, FLOW_COLUMNS) int64
+    type_rate: (
         np.ndarray
-    )  # (A, 4) int64: TILT (1/65536 of probability per tick of mispricing), TILT_MAX, table lengths
+    )  # (R, A, 3) int64 per side: limit, market orders 2^-20 /s, cancel candidates per lot 2^-32 /s
+    spread_bin: np.ndarray  # (A, 256) int64 by spread in ticks, the last entry beyond
+    queue_bin: np.ndarray  # (A, 1024) int64 by lots at best, shifted
+    react: np.ndarray  # (A, S, Q, 3) int64 multipliers 1/4096
+    decay: (
+        np.ndarray
+    )  # (A, M) int64 halvings per second, 1/2^24; M: the most decays of a book, 0 without excitation
+    jump: (
+        np.ndarray
+    )  # (R, A, M, 3, 2, 3) int64 1/2^24: by kind of the cause, same side or opposite, kind of the effect
+    ground: np.ndarray  # (A, 3) int64 1/2^24: part of a mean rate that no event brought
+    excited: np.ndarray  # (A, M, 3) int64 1/2^24: mean of the excitations
+    spill: (
+        np.ndarray
+    )  # (A, A, 3) int64 1/2^24: jump in book [1] by an event in book [0]; negative: on the other side
+    half: np.ndarray  # (4097,) int64 2^-x, x in 1/4096, 1/2^24
+    length: np.ndarray  # (A, 3, 1024) int64 parts of a hidden order: by quantile, its highest quantile, what is left at a reset
     wait: np.ndarray  # (2049,) int64 unit exponential by quantile, 1/2^32
     normal: np.ndarray  # (4096,) int64 quantile means of the unit normal, 1/65536
 
@@ -223,6 +263,9 @@ class Params(NamedTuple):
     autoreset: (
         int  # 1: an environment whose episode ends starts the next in the same step; 0: it goes on as it is
     )
+    day: np.ndarray  # (D, 2) int64 multipliers by time of day, 1/4096: activity, volatility; D 0: none
+    day_start: int  # ns after midnight
+    day_width: int  # ns of an entry
     revert: int  # fundamentals' pull per step towards the origin, 1/65536
     jump_chance: int  # per step, 1/2^32
     jump_size: int  # 1/65536 tick
@@ -238,17 +281,18 @@ class Params(NamedTuple):
     chain: np.ndarray  # (R + 1, R) int64 cumulative probabilities, 1/2^32; row: from; the last row: at reset
     origin: np.ndarray  # (U,) int64 the fundamentals' start, 1/65536 tick
     mix: np.ndarray  # (U, U) int64 square root of the correlation matrix, 1/65536
+    follow: np.ndarray  # (U,) int64 1/65536: part of the way to its news that a fundamental goes in a step
     sigma: np.ndarray  # (R, U) int64 fundamental's move per step, 1/65536 tick
     pairs: np.ndarray  # (P, 2) int64
     pair_weight: np.ndarray  # (P,) float32 edge weight of the pair
 
 
-def make_state(envs: int, books: int, window: int, agents: int, underlyings: int) -> State:
-    """Allocate the state of E environments, all zero; `step.reset` fills it."""
+def make_state(envs: int, books: int, window: int, agents: int, underlyings: int, memory: int = 0) -> State:
+    """Allocate the state of E environments, all zero; `step.reset` fills it. `memory`: tables.memory_of(flow)."""
     e, a, g = envs, books, agents
     return State(
         qty=np.zeros((e, a, window), np.int32),
-        head=np.zeros((e, a, HEAD), np.int64),
+        head=np.zeros((e, a, HEAD + memory), np.int64),
         order=np.zeros((e, a, 4, 2 * g), np.int32),
         account=np.zeros((e, a, g + 1, ACCOUNT), np.int64),
         message=np.zeros((e, a, g, MESSAGE), np.int32),
@@ -256,6 +300,7 @@ def make_state(envs: int, books: int, window: int, agents: int, underlyings: int
         feature=np.zeros((e, a, FEATURE), np.float64),
         clock=np.zeros((e, CLOCK), np.int64),
         fundamental=np.zeros((e, underlyings), np.int64),
+        news=np.zeros((e, underlyings), np.int64),
         deviation=np.zeros((e, a), np.int64),
         target=np.zeros((e, g, a), np.int64),
         equity=np.zeros((e, g, 2), np.int64),

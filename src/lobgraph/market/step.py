@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from .book import NOBODY, clear, market, quote, recentre, reduce_order, remark, rest_lots
+from .features import end_memory, spill_over, start_day, start_memory, time_of_day
 from .flow import move_fundamentals, move_regime, run_flow, total_rate, unit_normal, wait
 from .jit import inlined, kernel, pasted
 from .ledger import equity_of, fees_of
@@ -17,6 +18,7 @@ from .state import (
     ACT_MARKET,
     ACT_QUOTE,
     ACTION,
+    ACTIVITY,
     ASK,
     ASK_PX,
     ASK_QTY,
@@ -24,6 +26,7 @@ from .state import (
     BID,
     BID_PX,
     BID_QTY,
+    COUNT,
     CUT,
     EPISODE,
     EVENTS,
@@ -51,10 +54,12 @@ from .state import (
     POST_ONLY,
     Q16,
     REGIME,
+    RICH,
     SIGNED,
     START_NS,
     STEP,
     TARGET_SIDE,
+    TYPES,
     UNDERLYING,
     VARIANCE,
     VENUE_STD,
@@ -163,7 +168,7 @@ def step_book(p, f, tape, state, env, a):
     key = stream(p.seed, p.first_env + env, a, clock[EPISODE], clock[STEP], FLOW)
     fundamental = fundamental_of(p, state, env, a)
     index, now = 0, 0.0
-    due, rate = _first_event(b, f, regime, a, key)
+    due, rate = _first_event(b, f, regime, a, fundamental, key)
     start_ns = clock[START_NS] + clock[STEP] * p.dt_ns
     order_arrivals(p, state, env, a)
     for i in range(agents + 1):
@@ -184,13 +189,14 @@ def step_book(p, f, tape, state, env, a):
             now = until
         if i < agents:
             act(p, b, state.message[env, a, g], g)
+    end_memory(b, f, a, p.dt)
     recentre(b)
 
 
 @inlined()
-def _first_event(b, f, regime, a, key):
+def _first_event(b, f, regime, a, fundamental, key):
     """Time (seconds) of event 0 of the stream, and the rate it was drawn at."""
-    rate = total_rate(b, f, regime, a)
+    rate = total_rate(b, f, regime, a, fundamental)
     return wait(f, draw(key, 1), rate), rate
 
 
@@ -200,6 +206,19 @@ def begin_step(p, f, state, env):
     if p.replay == 0:
         move_regime(p, state, env, 0)
         move_fundamentals(p, f, state, env)
+        begin_flow(p, f, state, env)
+
+
+@inlined()
+def begin_flow(p, f, state, env):
+    """What the books remember of the last step, and the time of day, for flows with features."""
+    spill_over(p, f, state, env)
+    for a in range(state.head.shape[1]):
+        if f.book[a, RICH]:
+            for j in range(TYPES):
+                state.head[env, a, COUNT + j] = 0
+            if p.day.shape[0] > 0:
+                state.head[env, a, ACTIVITY] = p.day[time_of_day(p, state, env), 0]
 
 
 @inlined()
@@ -255,8 +274,11 @@ def reset_env(p, f, tape, state, env):
         clock[START_NS] = p.replay_from + np.int64((draw(key, 0) >> U64(1)) % U64(span + 1))
     else:
         move_regime(p, state, env, 1)
+        if p.day.shape[0] > 0:
+            start_day(p, state, env)
         for u in range(p.origin.shape[0]):
             state.fundamental[env, u] = p.origin[u]
+            state.news[env, u] = p.origin[u]
         key = stream(p.seed, p.first_env + env, 0, episode, np.int64(-1), VENUE)
         for a in range(state.deviation.shape[1]):
             state.deviation[env, a] = (unit_normal(f, draw(key, a)) * p.book[a, VENUE_STD]) >> Q16
@@ -300,8 +322,13 @@ def reset_book(p, f, tape, state, env, a):
                 rest_lots(b, -1, ask + level, depth, NOBODY)
         key = stream(p.seed, p.first_env + env, a, clock[EPISODE], 0, WARMUP)
         regime = clock[REGIME]
-        due, rate = _first_event(b, f, regime, a, key)
-        run_flow(b, f, regime, a, fundamental, key, 0, 0.0, due, rate, p.book[a, WARMUP_NS] * 1e-9)
+        start_memory(p, f, state, env, a)
+        if p.day.shape[0] > 0:
+            b.head[ACTIVITY] = p.day[time_of_day(p, state, env), 0]
+        due, rate = _first_event(b, f, regime, a, fundamental, key)
+        until = p.book[a, WARMUP_NS] * 1e-9
+        run_flow(b, f, regime, a, fundamental, key, 0, 0.0, due, rate, until)
+        end_memory(b, f, a, until)
     recentre(b)
     b.head[OFI] = 0
     b.head[VOLUME] = 0

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..config import ConfigError
-from ..market.flow import make_flow
 from ..market.rng import stream
+from ..market.tables import make_flow
 from .markets import PRICE, noise_market
 from .queues import enough, executed_first, move_up, race_time
 from .races import make_book, races

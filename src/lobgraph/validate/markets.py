@@ -9,10 +9,10 @@ import numpy as np
 from numba import njit
 
 from ..config import Config, make_config
-from ..market.flow import make_flow
 from ..market.params import make_params
 from ..market.state import ACTION, EPISODE, LATENCY, NOW, STEP, State, empty_tape, make_state
 from ..market.step import reset_env, step_book
+from ..market.tables import make_flow, memory_of
 
 UNIT = {"values": [1], "weights": [1]}
 UNITS = {"limit_size": UNIT, "market_size": UNIT, "cancel_size": UNIT}  # flow of one-lot orders
@@ -69,7 +69,7 @@ class Exchange:
         })  # fmt: skip
         self.params, self.flow, self.tape = make_params(cfg, seed), make_flow(cfg), empty_tape(1)
         assert self.params.agent_float[self.MAKER, LATENCY] < self.params.agent_float[1:, LATENCY].min()
-        self.state: State = make_state(envs, 1, window, 1 + takers, 1)
+        self.state: State = make_state(envs, 1, window, 1 + takers, 1, memory_of(self.flow))
         self.envs = envs
 
     def open(self) -> None:

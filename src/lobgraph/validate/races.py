@@ -60,7 +60,7 @@ def races(b, f, bid_lots, ask_lots, own, seed, count):
         while h[ms.BID] == bid and h[ms.ASK] == ask and b.qty[at_bid] > 0 and b.qty[at_ask] > 0:
             if own and b.rest[0] == 0:
                 break
-            rate = fl.total_rate(b, f, 0, 0)
+            rate = fl.total_rate(b, f, 0, 0, 0)
             fl.event(b, f, 0, 0, 0, rate, draw(U64(seed), 2 * index), draw(U64(seed), 2 * index + 1))
             index += 1
         if own:
