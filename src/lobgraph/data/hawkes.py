@@ -194,7 +194,7 @@ def _choose(problem: _Problem, count: int) -> list[int]:
         before = value(chosen)
         for place in range(count):
             rest = chosen[:place] + chosen[place + 1 :]
-            chosen = rest + [max((m for m in every if m not in rest), key=lambda m: value([*rest, m]))]
+            chosen = [*rest, max((m for m in every if m not in rest), key=lambda m: value([*rest, m]))]
         if value(chosen) <= before + 1e-6 * abs(before):
             break
     return sorted(chosen)

@@ -4,18 +4,20 @@ The model (Lillo, Mike, Farmer 2005): each market order is, with probability `sh
 orders drawn evenly; their lengths have P(L >= n) = n^-exponent. Signs then correlate as lag^-(exponent - 1), with Hurst
 exponent H = (3 - exponent) / 2. Asymptotics are far away in a day's signs, so that all three settings are fitted by
 simulated moments: autocorrelation in bands of lags. Candidates that fit about as well are averaged for the exponent;
-the slopes of theory are only reported.
+the slopes of theory are only reported. Where the flow also excites itself, the simulation is of both.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from ..market.jit import kernel
+from ..market.jit import inlined, kernel
+from ..market.rng import U64, draw
 from .recording import DataError
 
 LEAST = 500  # signs that a fit needs
@@ -24,6 +26,7 @@ ACTIVE = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 LONGEST = 10_000  # parts, as in MetaorderConfig
 SIMULATED = 400_000  # signs of each candidate
 LAGS = 200
+ROUNDS = 4
 SHARES = np.linspace(0.0, 1.0, 41)
 MODEL_ERROR = 0.1  # relative, of an autocorrelation: what the model need not explain
 
@@ -65,11 +68,14 @@ class MetaorderFit:
         return found
 
 
-def fit_metaorders(signs: np.ndarray, short: np.ndarray | None = None) -> MetaorderFit:
+def fit_metaorders(
+    signs: np.ndarray, simulate: Callable[[dict[str, Any] | None], np.ndarray] | None = None
+) -> MetaorderFit:
     """Fit to the (n,) signs of successive market orders, +1 buy, -1 sell.
 
-    `short` (200,): autocorrelation of the orders that are no such parts, at lags 1 to 200, as excitation brings it (None:
-    they are independent). Raises DataError for fewer than LEAST signs.
+    `simulate(settings)`: signs of a flow with these fields of MetaorderConfig and all else that gives signs a memory (None:
+    without metaorders). The fit then is repeated with the difference of simulated and measured autocorrelations taken off.
+    Without it orders that are no parts are independent. Raises DataError for fewer than LEAST signs.
     """
     n = len(signs)
     if n < LEAST:
@@ -77,22 +83,47 @@ def fit_metaorders(signs: np.ndarray, short: np.ndarray | None = None) -> Metaor
     x = np.asarray(signs, np.float64)
     bands = lag_bands(n)
     measured = in_bands(autocorrelation(x, LAGS), bands)
-    other = np.zeros_like(measured) if short is None else in_bands(short, bands)
-    shapes = np.stack(
-        [[in_bands(shape(a, e), bands) for a in ACTIVE] for e in EXPONENTS]
-    )  # (exponents, active, K)
+    best = _match(measured, np.zeros_like(measured), n, bands)
+    if simulate:
+
+        def made(settings: dict[str, Any] | None) -> np.ndarray:
+            return in_bands(autocorrelation(simulate(settings).astype(np.float64), LAGS), bands)
+
+        other, target = made(None), measured.copy()
+        tried = []
+        for _ in range(ROUNDS):
+            active, exponent, share, _ = _match(target, other, n, bands)
+            came = made({"active": active, "exponent": exponent, "share": share, "longest": LONGEST})
+            misfit = float(((came - measured) ** 2 / _variance(measured, n, bands)).sum())
+            tried.append((misfit, (active, exponent, share, came)))
+            target += 0.7 * (measured - came)
+        best = min(tried, key=lambda t: t[0])[1]
+    active, exponent, share, fitted = best
+    return MetaorderFit(
+        active=active, exponent=exponent, share=share, signs=n, bands=bands, measured=measured, fitted=fitted,
+        hurst=hurst(x), chance=1.0 / np.sqrt(n),
+    )  # fmt: skip
+
+
+def _variance(measured: np.ndarray, n: int, bands: np.ndarray) -> np.ndarray:
+    """(K,) of chance in each band's mean, and of what the model need not explain."""
+    return 1.0 / (n * np.diff(bands)) + (MODEL_ERROR * measured) ** 2
+
+
+def _match(
+    target: np.ndarray, other: np.ndarray, n: int, bands: np.ndarray
+) -> tuple[int, float, float, np.ndarray]:
+    """Active orders, exponent, share and their autocorrelation in bands, nearest to `target` (K,) where parts correlate
+    with parts only and the others as `other` (K,)."""
+    shapes = np.stack([[in_bands(shape(a, e), bands) for a in ACTIVE] for e in EXPONENTS])  # (exponents, active, K)
     share = SHARES[:, None]
     made = share**2 * shapes[:, :, None, :] + (1.0 - share) ** 2 * other  # (exponents, active, shares, K)
-    error = 1.0 / (n * np.diff(bands)) + (MODEL_ERROR * measured) ** 2
-    misfit = ((made - measured) ** 2 / error).sum(axis=-1)
+    misfit = ((made - target) ** 2 / _variance(target, n, bands)).sum(axis=-1)
     likely = np.exp(-0.5 * (misfit - misfit.min()))
     exponent = float(np.asarray(EXPONENTS) @ likely.sum(axis=(1, 2)) / likely.sum())
     near = int(np.argmin(np.abs(np.asarray(EXPONENTS) - exponent)))
     i, k = np.unravel_index(int(misfit[near].argmin()), misfit[near].shape)
-    return MetaorderFit(
-        active=ACTIVE[i], exponent=round(exponent, 3), share=float(SHARES[k]), signs=n, bands=bands,
-        measured=measured, fitted=made[near, i, k], hurst=hurst(x), chance=1.0 / np.sqrt(n),
-    )  # fmt: skip
+    return ACTIVE[i], round(exponent, 3), float(SHARES[k]), made[near, i, k]
 
 
 @cache
@@ -161,19 +192,32 @@ def simulate_signs(n: int, active: int, exponent: float, share: float = 1.0, see
     return out
 
 
+@inlined()
+def unit(key, i):
+    """Draw number i of a stream, evenly in [0, 1)."""
+    return np.float64(draw(U64(key), U64(i)) >> U64(11)) * 1.1102230246251565e-16
+
+
+@inlined()
+def length(u, exponent, longest):
+    """Parts of a new hidden order: P(parts >= n) = n^-exponent, at most `longest`."""
+    return np.int64(min((1.0 - u) ** (-1.0 / exponent), longest))
+
+
 @kernel()
 def _signs(seed, active, exponent, share, longest, left, side, out):
     """Write (n,) signs. left, side (active,) are scratch: parts still to come and the side of each hidden order."""
-    np.random.seed(seed)
-    for t in range(-50 * active, out.shape[0]):  # the first ones only mix short and long orders
-        if np.random.random() >= share:
-            sign = 1 if np.random.random() < 0.5 else -1
+    first = 50 * active  # signs that only mix short and long orders
+    for t in range(first + out.shape[0]):
+        u = unit(seed, 3 * t)
+        if u >= share:
+            sign = 1 if unit(seed, 3 * t + 1) < 0.5 else -1
         else:
-            i = np.random.randint(active)
+            i = np.int64(u / share * active)
             if left[i] == 0:
-                left[i] = np.int64(min(np.random.random() ** (-1.0 / exponent), longest))
-                side[i] = 1 if np.random.random() < 0.5 else -1
+                left[i] = length(unit(seed, 3 * t + 1), exponent, longest)
+                side[i] = 1 if unit(seed, 3 * t + 2) < 0.5 else -1
             left[i] -= 1
             sign = side[i]
-        if t >= 0:
-            out[t] = sign
+        if t >= first:
+            out[t - first] = sign

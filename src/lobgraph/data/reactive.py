@@ -154,10 +154,11 @@ def placement(flow: Events, states: States, tables: Tables, spreads: np.ndarray)
     return counts / counts.sum(axis=1, keepdims=True)
 
 
-def scale_of(fit: ReactiveFit | None, states: States) -> np.ndarray:
-    """(n + 1, 3, 2) what the tables and multipliers say of the rates in each stretch, over their time average."""
-    rate = np.ones((len(states.seconds), 3, 2))
-    rate[:, CANCEL] = states.leaving
+def scale_of(fit: ReactiveFit | None, states: States, activity: np.ndarray | None = None) -> np.ndarray:
+    """(n + 1, 3, 2) what tables, multipliers and `activity` (n + 1, 3, 2) say of the rates in each stretch, over their time
+    average."""
+    rate = np.ones((len(states.seconds), 3, 2)) if activity is None else activity.copy()
+    rate[:, CANCEL] *= states.leaving
     if fit is not None:
         cell = cells(states, fit.spreads, fit.queues)
         rate *= np.stack([fit.multipliers[j].ravel()[cell[:, j]] for j in range(3)], axis=1)

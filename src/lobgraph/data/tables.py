@@ -163,13 +163,14 @@ def reshaped(rates: np.ndarray, inside: int, stretch: float, improve: float) -> 
     return made * (rates.sum() / made.sum())
 
 
-def stretched(rates: np.ndarray, stretch: float, width: float) -> np.ndarray:
-    """(D',) rates with every distance d moved to stretch * (m + width * (d - m)), m their mean; the total stays.
+def stretched(rates: np.ndarray, stretch: float, width: float, mean: float | None = None) -> np.ndarray:
+    """(D',) rates with every distance d moved to stretch * (m + width * (d - m)), m their (or the given) mean; the total
+    stays.
 
     Mass moved below one tick goes to the first tick. Bins are moved as intervals, so that nothing is lost to rounding.
     """
     d = np.arange(1, len(rates) + 1, dtype=np.float64)
-    m = float(d @ rates / rates.sum())
+    m = float(d @ rates / rates.sum()) if mean is None else mean
     low, high = (stretch * (m + width * (d + half - m)) for half in (-0.5, 0.5))
     edges = np.arange(1, max(int(np.ceil(high.max())), 1) + 1) + 0.5
     below = np.clip((edges[:, None] - low) / np.maximum(high - low, 1e-9), 0.0, 1.0) @ rates
