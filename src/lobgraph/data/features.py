@@ -29,6 +29,7 @@ from .tables import Tables
 FEATURES = ("hawkes", "metaorders", "reactive", "intraday", "lag", "regimes")
 FASTEST_NET = 5.0  # decay that snapshots every 100 ms can tell, per second
 LEAST_EVENTS = 200  # of each kind, for excitation and reaction
+LEAST_SHARE = 0.01  # of metaorders
 TURNS = 3  # of excitation and reaction
 
 Fit = TypeVar("Fit")
@@ -119,6 +120,9 @@ def measure_features(
         found.hawkes[a] = hawkes
         signs = np.where(flow.side[flow.kind == MARKET] == 0, 1, -1)
         found.metaorders[a] = attempt("metaorders", lambda: _metaorders(signs, flow, hawkes))  # noqa: B023
+        if (fit := found.metaorders[a]) and fit.share < LEAST_SHARE:
+            found.metaorders[a] = None
+            found.notes.append(f"{day.name}: metaorders left out: excitation explains the memory of signs")
         if hawkes and hawkes.bound:
             kinds = " and ".join(hawkes.bound)
             found.notes.append(f"{day.name}: hawkes: hardly any {kinds} orders come by themselves; held at the bound")
@@ -164,9 +168,10 @@ def _enough(day: Day, flow: Events, what: str) -> None:
 
 
 def _metaorders(signs: np.ndarray, flow: Events, hawkes: HawkesFit | None) -> MetaorderFit:
-    """Memory of signs beside that which excitation brings. The two add to each other: parts excite orders of their side;
-    so the fit is repeated with what was too much, or too little, in a simulation of both."""
+    """Memory of signs beside that which excitation brings. The two act on each other (parts excite orders of their side, and
+    take orders from those excited), so that candidates are simulated with both."""
     if hawkes is None:
         return fit_metaorders(signs)
     rates = np.bincount(flow.kind, minlength=3) / (2.0 * flow.seconds)
-    return fit_metaorders(signs, lambda settings: market_signs(hawkes, rates, settings))
+    alone = market_signs(hawkes, rates, None)
+    return fit_metaorders(signs, lambda m: market_signs(hawkes, rates, m) if m else alone)

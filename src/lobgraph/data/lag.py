@@ -76,7 +76,7 @@ def fit_lag(days: Sequence[Day]) -> LagFit:
             f"lag: needs {100 * HORIZONS[-1] / 3600:.3g} hours in common, got {max(shared, 0) / NS / 3600:.2g}"
         )
     measured = np.stack([correlation(days, h) for h in HORIZONS])
-    growth = np.stack([growth_of(d) for d in days], axis=1)
+    growth = variance_growth(days)
     lag, rho = solve(measured, growth)
     lead = np.full((len(days), len(days)), np.nan)
     for i in range(len(days)):
@@ -84,6 +84,11 @@ def fit_lag(days: Sequence[Day]) -> LagFit:
             lead[i, j] = lead_of(days[i], days[j])
             lead[j, i] = -lead[i, j]
     return LagFit(names, lag, rho, measured, model(lag, rho, growth), lead)
+
+
+def variance_growth(days: Sequence[Day]) -> np.ndarray:
+    """(H, A) variance of mid returns at HORIZONS per second, over that at the longest."""
+    return np.stack([growth_of(d) for d in days], axis=1)
 
 
 def growth_of(day: Day) -> np.ndarray:

@@ -9,9 +9,10 @@ the slopes of theory are only reported. Where the flow also excites itself, the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ ACTIVE = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 LONGEST = 10_000  # parts, as in MetaorderConfig
 SIMULATED = 400_000  # signs of each candidate
 LAGS = 200
-ROUNDS = 4
+COARSE = ((1.2, 1.5, 1.8, 2.1), (1, 3, 8, 20), (0.0, 0.1, 0.2, 0.3, 0.45, 0.7, 1.0))  # exponents, active, shares
 SHARES = np.linspace(0.0, 1.0, 41)
 MODEL_ERROR = 0.1  # relative, of an autocorrelation: what the model need not explain
 
@@ -74,8 +75,7 @@ def fit_metaorders(
     """Fit to the (n,) signs of successive market orders, +1 buy, -1 sell.
 
     `simulate(settings)`: signs of a flow with these fields of MetaorderConfig and all else that gives signs a memory (None:
-    without metaorders). The fit then is repeated with the difference of simulated and measured autocorrelations taken off.
-    Without it orders that are no parts are independent. Raises DataError for fewer than LEAST signs.
+    without metaorders); candidates are then fewer. Without it orders that are no parts are independent. Raises DataError for fewer than LEAST signs.
     """
     n = len(signs)
     if n < LEAST:
@@ -83,47 +83,39 @@ def fit_metaorders(
     x = np.asarray(signs, np.float64)
     bands = lag_bands(n)
     measured = in_bands(autocorrelation(x, LAGS), bands)
-    best = _match(measured, np.zeros_like(measured), n, bands)
-    if simulate:
-
-        def made(settings: dict[str, Any] | None) -> np.ndarray:
-            return in_bands(autocorrelation(simulate(settings).astype(np.float64), LAGS), bands)
-
-        other, target = made(None), measured.copy()
+    error = 1.0 / (n * np.diff(bands)) + (MODEL_ERROR * measured) ** 2  # of chance, and what the model need not explain
+    if simulate is None:
+        shapes = [[in_bands(shape(a, e), bands) for a in ACTIVE] for e in EXPONENTS]
+        tried = [
+            (e, a, share, share**2 * made)
+            for e, row in zip(EXPONENTS, shapes, strict=True)
+            for a, made in zip(ACTIVE, row, strict=True)
+            for share in SHARES
+        ]
+    else:
         tried = []
-        for _ in range(ROUNDS):
-            active, exponent, share, _ = _match(target, other, n, bands)
-            came = made({"active": active, "exponent": exponent, "share": share, "longest": LONGEST})
-            misfit = float(((came - measured) ** 2 / _variance(measured, n, bands)).sum())
-            tried.append((misfit, (active, exponent, share, came)))
-            target += 0.7 * (measured - came)
-        best = min(tried, key=lambda t: t[0])[1]
-    active, exponent, share, fitted = best
+        for e, a, share in product(*COARSE):
+            settings = {"active": a, "exponent": e, "share": share, "longest": LONGEST}
+            came = simulate(settings if share > 0 else None).astype(np.float64)
+            tried.append((e, a, share, in_bands(autocorrelation(came, LAGS), bands)))
+    exponent, (_, active, share, fitted) = _best(tried, measured, error)
     return MetaorderFit(
-        active=active, exponent=exponent, share=share, signs=n, bands=bands, measured=measured, fitted=fitted,
+        active=active, exponent=exponent, share=float(share), signs=n, bands=bands, measured=measured, fitted=fitted,
         hurst=hurst(x), chance=1.0 / np.sqrt(n),
     )  # fmt: skip
 
 
-def _variance(measured: np.ndarray, n: int, bands: np.ndarray) -> np.ndarray:
-    """(K,) of chance in each band's mean, and of what the model need not explain."""
-    return 1.0 / (n * np.diff(bands)) + (MODEL_ERROR * measured) ** 2
-
-
-def _match(
-    target: np.ndarray, other: np.ndarray, n: int, bands: np.ndarray
-) -> tuple[int, float, float, np.ndarray]:
-    """Active orders, exponent, share and their autocorrelation in bands, nearest to `target` (K,) where parts correlate
-    with parts only and the others as `other` (K,)."""
-    shapes = np.stack([[in_bands(shape(a, e), bands) for a in ACTIVE] for e in EXPONENTS])  # (exponents, active, K)
-    share = SHARES[:, None]
-    made = share**2 * shapes[:, :, None, :] + (1.0 - share) ** 2 * other  # (exponents, active, shares, K)
-    misfit = ((made - target) ** 2 / _variance(target, n, bands)).sum(axis=-1)
+def _best(
+    tried: Sequence[tuple[float, int, float, np.ndarray]], measured: np.ndarray, error: np.ndarray
+) -> tuple[float, tuple[float, int, float, np.ndarray]]:
+    """The mean exponent of what fits about as well, and the best candidate (exponent, active, share, (K,) autocorrelation)
+    among those of the exponent nearest to it."""
+    misfit = np.array([((made - measured) ** 2 / error).sum() for *_, made in tried])
+    exponents = np.array([t[0] for t in tried])
     likely = np.exp(-0.5 * (misfit - misfit.min()))
-    exponent = float(np.asarray(EXPONENTS) @ likely.sum(axis=(1, 2)) / likely.sum())
-    near = int(np.argmin(np.abs(np.asarray(EXPONENTS) - exponent)))
-    i, k = np.unravel_index(int(misfit[near].argmin()), misfit[near].shape)
-    return ACTIVE[i], round(exponent, 3), float(SHARES[k]), made[near, i, k]
+    exponent = float(exponents @ likely / likely.sum())
+    near = np.abs(exponents - exponent)
+    return round(exponent, 3), tried[int(np.where(near == near.min(), misfit, np.inf).argmin())]
 
 
 @cache

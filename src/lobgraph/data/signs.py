@@ -10,7 +10,8 @@ from ..market.jit import kernel
 from .hawkes import HawkesFit
 from .metaorders import length, unit
 
-SIGNS = 40_000  # market orders simulated
+SIGNS = 20_000  # market orders simulated
+BROUGHT_TOO = True  # orders that others brought may be parts of hidden orders too, as market/features.side_of_part has it
 
 
 def market_signs(fit: HawkesFit, rates: np.ndarray, metaorders: dict[str, Any] | None, seed: int = 1) -> np.ndarray:
@@ -20,7 +21,7 @@ def market_signs(fit: HawkesFit, rates: np.ndarray, metaorders: dict[str, Any] |
     decays = np.asarray(fit.decays)
     out = np.zeros(SIGNS, np.int8)
     y = np.zeros((len(decays), 3, 2))
-    settings = seed, m["active"], float(m["exponent"]), float(m["share"]), m["longest"]
+    settings = seed, m["active"], float(m["exponent"]), float(m["share"]), m["longest"], BROUGHT_TOO
     _thin(settings, decays, decays[:, None] / rates, fit.base, fit.shares, rates,
           np.zeros(m["active"], np.int64), np.zeros(m["active"], np.int8), y, np.zeros((3, 2)), out)  # fmt: skip
     return out
@@ -29,7 +30,7 @@ def market_signs(fit: HawkesFit, rates: np.ndarray, metaorders: dict[str, Any] |
 @kernel()
 def _thin(settings, decays, weight, base, shares, rates, left, side, y, g, out):
     """Write (n,) signs by Ogata's thinning (1981). y (M, 3, 2), g (3, 2) and left, side (active,) are scratch."""
-    seed, active, exponent, share, longest = settings
+    seed, active, exponent, share, longest, brought_too = settings
     count = 0
     found = -500  # the first ones only mix short and long orders
     bound = _intensities(decays, base, shares, rates, y, g)
@@ -52,9 +53,10 @@ def _thin(settings, decays, weight, base, shares, rates, left, side, y, g, out):
             kind += 1
         s = 1 if u >= g[kind, 0] else 0
         if kind == 1:
+            own = share if brought_too else share * base[1] * rates[1] / g[1, s]
             u = unit(seed, count + 2)
-            if u < share:
-                i = np.int64(u / share * active)
+            if u < own:
+                i = np.int64(u / own * active)
                 if left[i] == 0:
                     left[i] = length(unit(seed, count + 3), exponent, longest)
                     side[i] = 1 if unit(seed, count + 4) < 0.5 else 0

@@ -24,6 +24,13 @@ MAX_SIZES = 200
 POOL = 0.02  # a cancel rate is pooled over neighbours until they hold this share of the resting lots
 
 
+def reference_of(text: str) -> Reference:
+    """'own' or 'opposite', checked. Raises DataError."""
+    if text == "own" or text == "opposite":
+        return text
+    raise DataError(f"reference: must be own or opposite, got {text!r}")
+
+
 @dataclass(frozen=True)
 class Tables:
     """Measured flow of one book. Rates per second and side, by distance from the best price `reference`."""
