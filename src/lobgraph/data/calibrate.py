@@ -8,7 +8,7 @@ out as measured; then correlations and lags, so that the correlations at 1, 10 a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,9 @@ from .tables import Reference, Tables, measure_tables
 TILT = 0.3  # probability of buying rises by this when the fundamental is one mean spread above the mid
 MIN_SAMPLES = 100  # returns a correlation needs
 LAG_ROUNDS = 5
+LEVEL_ROUNDS = 3
+STRENGTHS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # of excitation, as shares of the fit's
+RUNAWAY = 1.8  # rates over those without excitation
 
 
 @dataclass(frozen=True)
@@ -113,9 +116,11 @@ def calibrate(
     found = measure_features(days, tables, names, window, must=features != "all", report=say)
     corr, note = _correlation(days)
     base = _base(name, facts, tables, found, corr)
+    happen = [np.array([t.limit_rates.sum(), t.market_rate, t.cancel_events / 2.0]) for t in tables]
+    level = list(tables)
 
     def build(knobs: Sequence[dict[str, float]], base: dict[str, Any] = base) -> dict[str, Any]:
-        return _with_flows(base, facts, tables, found, knobs)
+        return _with_flows(base, facts, level, found, happen, knobs)
 
     def config_of(knobs: Sequence[dict[str, float]]) -> Config:
         return make_config(build(knobs))
@@ -123,21 +128,43 @@ def calibrate(
     ones = [as_multipliers(np.zeros(len(KNOBS)), reference) for _ in days]
     cancels = [t.cancel_events for t in tables]
     knobs = ones
+
+    def fit(rounds: int) -> list[dict[str, float]]:
+        draws = lambda cfg: simulate(cfg, seconds=seconds, seed=seed)  # noqa: E731
+        return refine(config_of, facts, cancels, draws, rounds, say, reference, knobs)
+
+    def relevel() -> None:
+        """Tables such that limit and market orders come as often as measured, in whatever states the market is."""
+        for _ in range(LEVEL_ROUNDS):
+            made = simulate(config_of(knobs), seconds=seconds, seed=seed)
+            for a, (t, m, h) in enumerate(zip(level, made, happen, strict=True)):
+                limit, market = 2.0 * h[0] / max(m.limit_rate, 1e-9), 2.0 * h[1] / max(m.market_rate, 1e-9)
+                limit, market = (float(np.clip(x, 0.7, 1.4)) for x in (limit, market))
+                level[a] = replace(t, limit_rates=t.limit_rates * limit, market_rate=t.market_rate * market)
+
+    featured = any([*found.hawkes, *found.reactive, *found.metaorders])
+    if any(found.hawkes):
+        found.strength = [0.0] * len(days)  # the multipliers first, so that the tables' rates are the data's
+        if rounds:
+            knobs = fit(rounds)
+            relevel()
+        found.strength = _steady(found, lambda: config_of(knobs), seed, say)
+        found.notes += [
+            f"{d.name}: excitation of full strength makes the simulated market run away; {v:g} of it is used"
+            for d, v, h in zip(days, found.strength, found.hawkes, strict=True) if h and v < 1.0
+        ]  # fmt: skip
     if rounds:
-        knobs = refine(
-            config_of,
-            facts,
-            cancels,
-            lambda cfg: simulate(cfg, seconds=seconds, seed=seed),
-            rounds,
-            say,
-            reference,
-        )
+        for _ in range(2 if featured else 1):
+            if featured:
+                relevel()
+            knobs = fit(rounds)
+        if featured:
+            relevel()
     tuned = base
     if found.lag and rounds:
         tuned = _tune_lags(base, lambda b: build(knobs, b), found, days, seconds, seed, say)
     fresh = seed + 1_000_003
-    config = build(knobs, tuned)
+    config, level = build(knobs, tuned), list(tables)
     return Calibration(
         config=config,
         facts=facts,
@@ -149,6 +176,26 @@ def calibrate(
         features=found,
         notes=[found.regimes.said if found.regimes else "one regime", note, *_notes(days, tables), *found.notes],
     )
+
+
+def _steady(found: Features, config: Callable[[], Config], seed: int, say: Callable[[str], None]) -> list[float]:
+    """By book, the largest of STRENGTHS at which excitation keeps the simulated rates within RUNAWAY of those without it:
+    states of the book multiply what others bring, and beyond some strength orders bring more than one other each."""
+    books = range(len(found.hawkes))
+    usual = simulate(config(), seconds=300.0, seed=seed)
+    strength, going = [0.0] * len(books), [h is not None for h in found.hawkes]
+    for value in STRENGTHS:
+        if not any(going):
+            break
+        say(f"calibrate: excitation at {value:g} of its strength")
+        found.strength = [value if going[a] else 0.0 for a in books]
+        made = simulate(config(), seconds=300.0, seed=seed)
+        for a in books:
+            pairs = [(made[a].limit_rate, usual[a].limit_rate), (made[a].market_rate, usual[a].market_rate),
+                     (made[a].cancel_rate, usual[a].cancel_rate)]  # fmt: skip
+            going[a] = going[a] and all(now <= RUNAWAY * before for now, before in pairs)
+            strength[a] = value if going[a] else strength[a]
+    return strength
 
 
 def together(made: Sequence[Simulated], horizon: int) -> np.ndarray:
@@ -244,14 +291,15 @@ def _base(
 
 
 def _with_flows(
-    base: dict[str, Any], facts: list[Facts], tables: list[Tables], found: Features, knobs: Sequence[dict[str, float]]
-) -> dict[str, Any]:
+    base: dict[str, Any], facts: list[Facts], tables: list[Tables], found: Features, happen: Sequence[np.ndarray],
+    knobs: Sequence[dict[str, float]],
+) -> dict[str, Any]:  # fmt: skip
     """The whole scenario for the given multipliers of each book."""
     flows, volatility = {}, []
     for a, (f, t, k) in enumerate(zip(facts, tables, knobs, strict=True)):
         reactive = found.reactive[a]
         flow, placement = apply(t, k, reactive.placement if reactive else None)
-        flows[f.name] = found.of_flow(a, flow, placement) | {
+        flows[f.name] = found.of_flow(a, flow, placement, happen[a]) | {
             "tilt": float(f"{TILT / max(f.spread, 1.0):.4g}"),
             "tilt_max": TILT,
             "warmup": 60.0,

@@ -46,9 +46,13 @@ class Features:
     lag: LagFit | None = None
     regimes: RegimeFit | None = None
     notes: list[str] = field(default_factory=list)
+    strength: list[float] = field(default_factory=list)  # of excitation in the scenario, by book; empty: as fitted
 
-    def of_flow(self, book: int, flow: dict[str, Any], placement: np.ndarray | None) -> dict[str, Any]:
-        """The keys of `flow` of one book with its features. `placement` (S, D): by spread, in the place of the fit's own."""
+    def of_flow(
+        self, book: int, flow: dict[str, Any], placement: np.ndarray | None, happen: np.ndarray
+    ) -> dict[str, Any]:
+        """The keys of `flow` of one book with its features. `placement` (S, D): by spread, in the place of the fit's own;
+        `happen` (3,): measured events per second and side, by kind."""
         hawkes, metaorders, reactive = self.hawkes[book], self.metaorders[book], self.reactive[book]
         if reactive:
             section = reactive.section()
@@ -57,8 +61,11 @@ class Features:
             flow = flow | {"reactive": section}
         if metaorders:
             flow = flow | {"metaorders": metaorders.section()}
-        if hawkes:
-            flow = flow | {"hawkes": hawkes.section(FlowConfig(**flow).mean_rates())}
+        strength = self.strength[book] if self.strength else 1.0
+        if hawkes and strength > 0:
+            rates = FlowConfig(**flow).mean_rates()
+            rates[2] = float(f"{happen[2]:.5g}")
+            flow = flow | {"hawkes": hawkes.section(rates, strength, happen) | {"cancels": float(rates[2])}}
         return flow
 
     def table(self, names: Sequence[str]) -> pd.DataFrame:
@@ -68,6 +75,8 @@ class Features:
             for feature in ("hawkes", "metaorders", "reactive"):
                 if fit := getattr(self, feature)[a]:
                     rows += [(name, feature, key, value) for key, value in fit.figures().items()]
+            if self.hawkes[a] and self.strength:
+                rows.append((name, "hawkes", "strength in the scenario", self.strength[a]))
             if self.lag:
                 rows += [(name, "lag", key, value) for key, value in self.lag.figures(a).items()]
         for feature in ("intraday", "regimes"):

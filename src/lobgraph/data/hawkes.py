@@ -49,12 +49,16 @@ class HawkesFit:
         """The branching ratio: the same in orders as in shares."""
         return float(np.abs(np.linalg.eigvals(self.shares.sum(axis=(0, 2)))).max())
 
-    def section(self, rates: np.ndarray) -> dict[str, Any]:
-        """HawkesConfig's fields for tables whose mean rates are `rates` (3,) per second and side: an order of kind i
-        brings shares[i, j] rates[j] / rates[i] orders of kind j."""
-        brought = self.shares.sum(axis=2)
-        same = np.where(brought > 0, self.shares[:, :, 0] / np.maximum(brought, 1e-300), 0.5)
-        orders = brought * (rates / rates[:, None])
+    def section(
+        self, rates: np.ndarray, strength: float = 1.0, happen: np.ndarray | None = None
+    ) -> dict[str, Any]:
+        """HawkesConfig's fields for tables whose mean rates are `rates` (3,) per second and side, while events `happen` (3,)
+        times a second (None: as the tables say): one of kind i brings shares[i, j] rates[j] / happen[i] of kind j, times
+        `strength`."""
+        happen = rates if happen is None else happen
+        brought = strength * self.shares.sum(axis=2)
+        same = np.where(brought > 0, strength * self.shares[:, :, 0] / np.maximum(brought, 1e-300), 0.5)
+        orders = brought * (rates / happen[:, None])
         found = {
             "decays": [float(d) for d in self.decays],
             "branching": [[[float(f"{v:.4g}") for v in row] for row in table] for table in orders],

@@ -34,14 +34,16 @@ Simulate = Callable[[Any], Sequence[Simulated]]
 def refine(
     build: Build, facts: Sequence[Facts], cancels: Sequence[float], simulate: Simulate, rounds: int = 10,
     report: Callable[[str], None] | None = None, reference: Reference = "opposite",
+    start: Sequence[dict[str, float]] | None = None,
 ) -> list[dict[str, float]]:  # fmt: skip
     """Fit the multipliers by damped Gauss-Newton steps on log ratios of simulated to measured figures.
 
     `cancels`: measured cancels per second of each book. Books do not influence each other, so one simulation serves a
-    multiplier of all books at once. `simulate` must use the same random numbers in every call. Returns the best found.
+    multiplier of all books at once. `simulate` must use the same random numbers in every call. `start`: multipliers to begin
+    with (None: ones). Returns the best found.
     """
     books, k = len(facts), len(KNOBS)
-    best = np.zeros((books, k))
+    best = np.log([list(row.values()) for row in start]) if start else np.zeros((books, k))
 
     def misfit(at: np.ndarray) -> np.ndarray:
         made = simulate(build([as_multipliers(row, reference) for row in at]))
@@ -102,7 +104,7 @@ def apply(
     return flow | {
         "limit_rates": [float(f"{v:.5g}") for v in moved[0]],
         "cancel_rates": [float(f"{v:.4g}") for v in _cancels(tables, knobs, last)],
-        "market_rate": round(tables.market_rate, 6),
+        "market_rate": round(float(tables.market_rate), 6),
         "limit_size": _size(scaled(tables.limit_size, knobs["size"])),
         "market_size": _size(tables.market_size),
         "cancel_size": _size(scaled(tables.cancel_size, knobs["size"] * knobs["cancel_size"])),
