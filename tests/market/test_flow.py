@@ -71,7 +71,13 @@ def one_event(cfg: Config, fundamental: float | None = None, regime: int = 0, se
     mid = 1000 + SPREAD / 2
     out = np.zeros((N, 4), np.int64)
     outcomes(
-        b, tables.make_flow(cfg), regime, 0, int((mid if fundamental is None else fundamental) * 65536), seed, out
+        b,
+        tables.make_flow(cfg),
+        regime,
+        0,
+        int((mid if fundamental is None else fundamental) * 65536),
+        seed,
+        out,
     )
     return out
 

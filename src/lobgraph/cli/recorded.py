@@ -45,10 +45,16 @@ def data_calibrate(
     start: Annotated[str, typer.Option(help="Time of day from which to fit, like 09:30.")] = "",
     end: Annotated[str, typer.Option(help="Time of day up to which to fit, like 13:00.")] = "",
     features: Annotated[
-        str, typer.Option(help="Of hawkes,metaorders,reactive,intraday,lag,regimes; all that the data allow; none.")
+        str,
+        typer.Option(
+            help="Of hawkes,metaorders,reactive,intraday,lag,regimes; all that the data allow; none."
+        ),
     ] = "all",
     reference: Annotated[
-        str, typer.Option(help="Best price from which the tables count: own or opposite; by itself: own with reactive.")
+        str,
+        typer.Option(
+            help="Best price from which the tables count: own or opposite; by itself: own with reactive."
+        ),
     ] = "",
     seed: Annotated[int, typer.Option(min=0)] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,

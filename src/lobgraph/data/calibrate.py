@@ -80,7 +80,14 @@ class Calibration:
             raw, fit = together(self.raw, h), together(self.refined, h)
             for a, f in enumerate(self.facts):
                 values = [float(c[a, others[a]].mean()) for c in (measured[i], raw, fit)]
-                rows.append((f.name, f"mean correlation {h} s", *values, values[2] / values[0] if values[0] else np.nan))
+                rows.append(
+                    (
+                        f.name,
+                        f"mean correlation {h} s",
+                        *values,
+                        values[2] / values[0] if values[0] else np.nan,
+                    )
+                )
         return rows
 
     def fits(self) -> pd.DataFrame:
@@ -136,7 +143,7 @@ def calibrate(
     def relevel() -> None:
         """Tables such that limit and market orders come as often as measured, in whatever states the market is."""
         for _ in range(LEVEL_ROUNDS):
-            made = simulate(config_of(knobs), seconds=seconds, seed=seed)
+            made = simulate(config_of(knobs), seconds=2 * seconds, seed=seed + 1)
             for a, (t, m, h) in enumerate(zip(level, made, happen, strict=True)):
                 limit, market = 2.0 * h[0] / max(m.limit_rate, 1e-9), 2.0 * h[1] / max(m.market_rate, 1e-9)
                 limit, market = (float(np.clip(x, 0.7, 1.4)) for x in (limit, market))
@@ -174,11 +181,18 @@ def calibrate(
         refined=simulate(make_config(config), seconds=2 * seconds, seed=fresh),
         multipliers=knobs,
         features=found,
-        notes=[found.regimes.said if found.regimes else "one regime", note, *_notes(days, tables), *found.notes],
+        notes=[
+            found.regimes.said if found.regimes else "one regime",
+            note,
+            *_notes(days, tables),
+            *found.notes,
+        ],
     )
 
 
-def _steady(found: Features, config: Callable[[], Config], seed: int, say: Callable[[str], None]) -> list[float]:
+def _steady(
+    found: Features, config: Callable[[], Config], seed: int, say: Callable[[str], None]
+) -> list[float]:
     """By book, the largest of STRENGTHS at which excitation keeps the simulated rates within RUNAWAY of those without it:
     states of the book multiply what others bring, and beyond some strength orders bring more than one other each."""
     books = range(len(found.hawkes))
@@ -248,7 +262,7 @@ def write_config(calibration: Calibration, path: str | Path, force: bool = False
         lines.append(f"  {f.name}: " + ", ".join(f"{k} {v:.3g}" for k, v in knobs.items()))
     fits = calibration.fits()
     if len(fits):
-        lines += ["", "Features:"] + fits.round(4).to_string(index=False).split("\n")
+        lines += ["", "Features:", *fits.round(4).to_string(index=False).split("\n")]
     lines += ["", *calibration.notes]
     make_config(calibration.config)  # never write what cannot be read
     text = "".join(f"# {line}".rstrip() + "\n" for line in lines)

@@ -46,7 +46,9 @@ class Features:
     lag: LagFit | None = None
     regimes: RegimeFit | None = None
     notes: list[str] = field(default_factory=list)
-    strength: list[float] = field(default_factory=list)  # of excitation in the scenario, by book; empty: as fitted
+    strength: list[float] = field(
+        default_factory=list
+    )  # of excitation in the scenario, by book; empty: as fitted
 
     def of_flow(
         self, book: int, flow: dict[str, Any], placement: np.ndarray | None, happen: np.ndarray
@@ -134,7 +136,9 @@ def measure_features(
             found.notes.append(f"{day.name}: metaorders left out: excitation explains the memory of signs")
         if hawkes and hawkes.bound:
             kinds = " and ".join(hawkes.bound)
-            found.notes.append(f"{day.name}: hawkes: hardly any {kinds} orders come by themselves; held at the bound")
+            found.notes.append(
+                f"{day.name}: hawkes: hardly any {kinds} orders come by themselves; held at the bound"
+            )
     return found
 
 

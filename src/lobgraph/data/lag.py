@@ -126,7 +126,8 @@ def solve(measured: np.ndarray, growth: np.ndarray) -> tuple[np.ndarray, np.ndar
 
     def misfit(x: np.ndarray) -> float:
         rho, unit = rho_of(np.expm1(x))
-        return float(((rho * unit - target) ** 2).mean() + STIFFNESS * ((x - x.mean()) ** 2).mean())
+        error = ((rho * unit - target) ** 2).mean() + STIFFNESS * ((x - x.mean()) ** 2).mean()
+        return 1e4 * float(error)  # in units that the search's tolerances are made for
 
     top = np.log1p(LONGEST_LAG)
     runs = [

@@ -27,7 +27,11 @@ ACTIVE = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 LONGEST = 10_000  # parts, as in MetaorderConfig
 SIMULATED = 400_000  # signs of each candidate
 LAGS = 200
-COARSE = ((1.2, 1.5, 1.8, 2.1), (1, 3, 8, 20), (0.0, 0.1, 0.2, 0.3, 0.45, 0.7, 1.0))  # exponents, active, shares
+COARSE = (
+    (1.2, 1.5, 1.8, 2.1),
+    (1, 3, 8, 20),
+    (0.0, 0.1, 0.2, 0.3, 0.45, 0.7, 1.0),
+)  # exponents, active, shares
 SHARES = np.linspace(0.0, 1.0, 41)
 MODEL_ERROR = 0.1  # relative, of an autocorrelation: what the model need not explain
 
@@ -83,7 +87,9 @@ def fit_metaorders(
     x = np.asarray(signs, np.float64)
     bands = lag_bands(n)
     measured = in_bands(autocorrelation(x, LAGS), bands)
-    error = 1.0 / (n * np.diff(bands)) + (MODEL_ERROR * measured) ** 2  # of chance, and what the model need not explain
+    error = (
+        1.0 / (n * np.diff(bands)) + (MODEL_ERROR * measured) ** 2
+    )  # of chance, and what the model need not explain
     if simulate is None:
         shapes = [[in_bands(shape(a, e), bands) for a in ACTIVE] for e in EXPONENTS]
         tried = [

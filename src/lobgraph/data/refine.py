@@ -24,8 +24,9 @@ OWN_KNOBS = ("stretch", "improve", *KNOBS[2:])
 STIFFNESS = np.array(
     [0.05, 0.3, 0.3, 0.1, 0.1, 0.1]
 )  # pull of each multiplier's log towards 0, in units of misfit
+OWN_STIFFNESS = np.array([0.1, 0.05, 0.3, 0.1, 0.1, 0.1])
 LIMITS = np.log([[0.3, 0.2, 0.1, 0.2, 0.2, 0.05], [4.0, 3.0, 4.0, 8.0, 5.0, 10.0]])
-PROBE = 0.1  # log step of the difference quotients
+PROBE = {"opposite": 0.1, "own": 0.25}  # log step of the difference quotients; excited flows are noisier
 
 Build = Callable[[Sequence[dict[str, float]]], Any]  # multipliers of every book -> Config
 Simulate = Callable[[Any], Sequence[Simulated]]
@@ -43,19 +44,20 @@ def refine(
     with (None: ones). Returns the best found.
     """
     books, k = len(facts), len(KNOBS)
+    probe, stiffness = PROBE[reference], OWN_STIFFNESS if reference == "own" else STIFFNESS
     best = np.log([list(row.values()) for row in start]) if start else np.zeros((books, k))
 
     def misfit(at: np.ndarray) -> np.ndarray:
         made = simulate(build([as_multipliers(row, reference) for row in at]))
         fit = np.stack([residuals(s, f, c) for s, f, c in zip(made, facts, cancels, strict=True)])
-        return np.concatenate([fit, at * STIFFNESS], axis=1)
+        return np.concatenate([fit, at * stiffness], axis=1)
 
     now = misfit(best)
     slopes, stale = np.zeros((books, now.shape[1], k)), np.ones(books, bool)
     damping = np.full(books, 0.02)
     for turn in range(rounds):
         if stale.any():
-            probes = np.stack([(misfit(best + PROBE * step) - now) / PROBE for step in np.eye(k)], axis=2)
+            probes = np.stack([(misfit(best + probe * step) - now) / probe for step in np.eye(k)], axis=2)
             slopes[stale] = probes[stale]
         x = best.copy()
         for a in range(books):
@@ -96,7 +98,9 @@ def apply(
     tables: Tables, knobs: dict[str, float], placement: np.ndarray | None = None
 ) -> tuple[dict[str, Any], np.ndarray | None]:
     """The keys of `flow` for one book, measured tables with the multipliers put in; and so the (S, D) placement by spread."""
-    rows = np.atleast_2d(tables.limit_rates if placement is None else np.vstack([tables.limit_rates, placement]))
+    rows = np.atleast_2d(
+        tables.limit_rates if placement is None else np.vstack([tables.limit_rates, placement])
+    )
     moved = np.stack([_moved(row, tables, knobs) for row in rows])
     last = int(np.flatnonzero(moved.sum(axis=0) > 0)[-1]) + 1
     moved = moved[:, :last]

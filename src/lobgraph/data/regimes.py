@@ -156,9 +156,9 @@ def _multipliers(
 
     share = stress.mean()
     found = {k: float(np.mean([over(t, k, where) for t in tables])) for k in ("limit", "market")}
-    usual = [share * cancel(t, stress) + (1.0 - share) * cancel(t, ~stress) for t in tables]
+    mean = [share * cancel(t, stress) + (1.0 - share) * cancel(t, ~stress) for t in tables]
     found["cancel"] = float(
-        np.mean([cancel(t, where) / u if u > 0 else 1.0 for t, u in zip(tables, usual, strict=True)])
+        np.mean([cancel(t, where) / u if u > 0 else 1.0 for t, u in zip(tables, mean, strict=True)])
     )
     found["volatility"] = float(np.sqrt(np.mean([over(t, "square", where) for t in tables])))
     return found

@@ -14,7 +14,9 @@ SIGNS = 20_000  # market orders simulated
 BROUGHT_TOO = True  # orders that others brought may be parts of hidden orders too, as market/features.side_of_part has it
 
 
-def market_signs(fit: HawkesFit, rates: np.ndarray, metaorders: dict[str, Any] | None, seed: int = 1) -> np.ndarray:
+def market_signs(
+    fit: HawkesFit, rates: np.ndarray, metaorders: dict[str, Any] | None, seed: int = 1
+) -> np.ndarray:
     """(SIGNS,) int8 signs. `rates` (3,): mean events per second and side by kind; `metaorders`: MetaorderConfig's fields
     (None: sides as excitation has them). A part of a hidden order excites as its own side does, as in the market."""
     m = metaorders or {"active": 1, "exponent": 1.5, "longest": 1, "share": 0.0}

@@ -81,7 +81,9 @@ def simulate(
     horizons = [h for h in (1, 10, 60) if h >= cfg.market.dt and 3 * h <= seconds]
     jumps = {h: max(round(h / cfg.market.dt), 1) for h in horizons}
     together = {
-        h: _correlation((mids[:, j::j] - mids[:, :-j:j]).reshape(-1, books)) for h, j in jumps.items() if steps > j
+        h: _correlation((mids[:, j::j] - mids[:, :-j:j]).reshape(-1, books))
+        for h, j in jumps.items()
+        if steps > j
     }
     return [
         Simulated(
