@@ -13,6 +13,7 @@ import numpy as np
 
 from .distance import net_changes, traded_part
 from .facts import Day
+from .nasdaq10 import Snapshots
 from .recording import DELETE, EXECUTE, HIDDEN, NS, REDUCE, SUBMIT, Recording
 
 LIMIT, MARKET, CANCEL = range(3)  # as config.KINDS
@@ -63,7 +64,7 @@ def _of_messages(day: Recording) -> tuple[np.ndarray, ...]:
     return day.time[row], kind, 1 - buys.astype(np.int64), row, away, qty
 
 
-def _of_snapshots(day: Day) -> tuple[np.ndarray, ...]:
+def _of_snapshots(day: Snapshots) -> tuple[np.ndarray, ...]:
     row, side, away, change = net_changes(day)
     gone = np.where(change < 0, -change - traded_part(day, row, side, away, change), 0)
     use = (change > 0) | (gone > 0)

@@ -22,9 +22,7 @@ from .recording import NS, DataError
 
 HORIZONS = (1, 10, 60)  # seconds
 LONGEST_LAG = 60.0  # seconds
-STIFFNESS = (
-    0.002  # pull of log(1 + lag) towards the assets' mean: what the correlations cannot tell is shared
-)
+STIFFNESS = 0.00003  # pull of log(1 + lag) to the assets' mean: what the correlations cannot tell is shared
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class LagFit:
         return found
 
 
-def common(a: np.ndarray, b: np.ndarray, h: np.ndarray) -> np.ndarray:
+def common(a: np.ndarray, b: np.ndarray, h: float) -> np.ndarray:
     """Covariance over `h` seconds of what two assets with lags a and b see of one Brownian motion of unit variance per
     second: the integral over the window of (1 - exp(-u/a)) (1 - exp(-u/b)), and the rest of what came before it."""
     a, b = np.maximum(a, 1e-6), np.maximum(b, 1e-6)
