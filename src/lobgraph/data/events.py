@@ -41,12 +41,11 @@ def events(day: Day) -> Events:
         time, kind, side, row, away, qty = _of_snapshots(day)
     order = np.lexsort((row, time))
     row = np.maximum(row, 1)
-    return Events(
-        (time[order] - day.start) / NS, *(x[order] for x in (kind, side, row, away, qty)), day.seconds
-    )
+    kind, side, row, away, qty = (x[order] for x in (kind, side, row, away, qty))
+    return Events((time[order] - day.start) / NS, kind, side, row, away, qty, day.seconds)
 
 
-def _of_messages(day: Recording) -> tuple[np.ndarray, ...]:
+def _of_messages(day: Recording) -> list[np.ndarray]:
     limit, gone = day.type == SUBMIT, (day.type == REDUCE) | (day.type == DELETE)
     traded = (day.type == EXECUTE) | (day.type == HIDDEN)
     at = np.flatnonzero(traded)
@@ -61,10 +60,10 @@ def _of_messages(day: Recording) -> tuple[np.ndarray, ...]:
     away = np.where(kind == MARKET, 0, (own - day.px[row]) * np.where(buys, 1, -1))
     qty = day.qty[row].astype(np.int64)
     qty[len(qty) - len(lots) :] = lots
-    return day.time[row], kind, 1 - buys.astype(np.int64), row, away, qty
+    return [day.time[row], kind, 1 - buys.astype(np.int64), row, away, qty]
 
 
-def _of_snapshots(day: Snapshots) -> tuple[np.ndarray, ...]:
+def _of_snapshots(day: Snapshots) -> list[np.ndarray]:
     row, side, away, change = net_changes(day)
     gone = np.where(change < 0, -change - traded_part(day, row, side, away, change), 0)
     use = (change > 0) | (gone > 0)
@@ -82,4 +81,4 @@ def _of_snapshots(day: Snapshots) -> tuple[np.ndarray, ...]:
         (time, day.order_time), (kind, none + MARKET), (side, (day.order_side < 0).astype(np.int64)), (row, at),
         (away, none), (np.where(change > 0, change, gone), day.order_qty),
     )  # fmt: skip
-    return tuple(np.concatenate(pair).astype(np.int64) for pair in columns)
+    return [np.concatenate(pair).astype(np.int64) for pair in columns]
