@@ -31,6 +31,7 @@ TINY = [
     (steps.env_steps, Setting(envs=16, events=50.0, threads=2)),
     *((steps.env_steps, Setting(envs=1, events=e)) for e in (5.0, 20.0, 80.0)),
     (steps.train_steps, Setting(envs=8, books=2, takers=0, arbitrageurs=1)),
+    (market.featured_events, Setting(envs=4, events=300.0)),
 ]
 FIELDS = {
     "name": str, "environments": int, "books": int, "agents_per_role": dict, "events_per_step": float,
@@ -65,7 +66,7 @@ def test_a_report_holds_machine_and_cases(report):
 
 
 def test_cases_name_their_sizes(report):
-    flow, replay, messages, books, env, *_, train = report["cases"]
+    flow, replay, messages, books, env, *_, train, _ = report["cases"]
     assert (flow["environments"], flow["books"], flow["agents_per_role"]) == (4, 1, {})
     assert (replay["environments"], replay["agents_per_role"], replay["source"]) == (
         2,
@@ -351,7 +352,7 @@ def test_errors_come_before_the_work(args, says, tmp_path, monkeypatch, capsys):
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(ConfigError, match="unknown case 'flow'; cases are flow_events, tape_messages"):
+    with pytest.raises(ConfigError, match="unknown case 'flow'; cases are flow_events, featured_events"):
         bench.run_bench(only=["flow"])
 
 

@@ -39,7 +39,11 @@ def scene(**sections) -> Config:
     }
     for name, section in sections.items():
         tree[name] = (
-            {**tree.get(name, {}), **section} if name != "agents" else {"maker": {"count": 0}} | section
+            {**tree.get(name, {}), **section}
+            if name not in ("agents", "stress")
+            else section
+            if name == "stress"
+            else {"maker": {"count": 0}} | section
         )
     return make_config(tree)
 

@@ -35,6 +35,7 @@ def still(cfg: Config, episodes: int = 1) -> Series:
         regime=np.zeros((t + 1, b), np.int64),
         volume=np.zeros((t, b, a), np.int64),
         signed=np.zeros((t, b, a), np.int64),
+        event=np.zeros((t, b, a), np.uint8),
         inventory=np.zeros((t + 1, b, g, a), np.int64),
         cash=np.zeros((t + 1, b, g, a), np.int64),
         equity=np.zeros((t + 1, b, g)),
@@ -47,6 +48,8 @@ def still(cfg: Config, episodes: int = 1) -> Series:
         terms=np.zeros((t, b, g, 4), np.float32),
         active=np.ones((t, b, g), bool),
         target=np.zeros((b, g, a), np.int64),
+        cut=np.zeros((b, g, a, 4), np.int64),
+        cause=np.zeros((b, g), np.int64),
     )
 
 

@@ -36,7 +36,8 @@ def test_layout() -> None:
 
 def test_described_where_defined() -> None:
     """A measure has values for the roles that its description names, and NaN for the others."""
-    cfg = config()
+    risk = "{max_position: 1e6, breach: liquidate, max_order_rate: 1, max_drawdown: 1e3}"
+    cfg = config(*(f"agents.{role}.risk={risk}" for role in ROLES), "circuit_breaker={move: 10}")
     s = still(cfg)
     s.target[:] = 2
     rise = np.arange(5)
@@ -321,7 +322,7 @@ def test_batches_are_separate() -> None:
     s.target[:] = rng.integers(-9, 9, s.target.shape)
     s.active[2:, 1, MAKER] = False
     whole = measure(s)
-    by_time = {"episode": 0, "cluster": 0, "target": 0}
+    by_time = dict.fromkeys(("episode", "cluster", "target", "cut", "cause"), 0)
     for i in range(3):
         one = {
             f.name: np.take(v, [i], axis=by_time.get(f.name, 1))

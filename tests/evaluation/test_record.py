@@ -115,7 +115,7 @@ def test_series_do_not_depend_on_the_batch(batch: int) -> None:
     for field in dataclasses.fields(Series):
         x = getattr(whole, field.name)
         if isinstance(x, np.ndarray):
-            axis = 0 if field.name in ("episode", "cluster", "target") else 1
+            axis = 0 if field.name in ("episode", "cluster", "target", "cut", "cause") else 1
             joined = np.concatenate([getattr(p, field.name) for p in parts], axis=axis)
             np.testing.assert_array_equal(joined, x, err_msg=field.name)
 

@@ -36,12 +36,45 @@ def noise_market() -> MarketEnv:
                    "initial_price": [10_000, 10_040, 700], "maker_rebate": 0.0002, "taker_fee": 0.0005},
         "flow": {"intensity": 16.0, "market_rate": 6.0, "tilt": 0.05, "tilt_max": 0.4, "warmup": 2.0,
                  "initial_depth": 6},
+        "flow_per_book": {"Y": {
+            "reference": "own", "limit_rates": [2.0, 6.0, 4.0, 2.0, 1.0], "inside": 1, "metaorders": {"active": 3},
+            "hawkes": {"branching": 0.4, "decays": [20.0, 0.5], "cross": 0.1},
+            "reactive": {"spreads": [1, 3], "queues": [0, 8], "market": [[1.0, 0.7], [0.5, 1.2]]}}},
+        "intraday": {},
         "regimes": {"switch_rates": FAST},
-        "fundamentals": {"volatility": 3.0, "mean_reversion": 0.1, "jump_rate": 0.3, "jump_size": 12.0},
+        "fundamentals": {"lag": [0.0, 2.0], "volatility": 3.0, "mean_reversion": 0.1, "jump_rate": 0.3, "jump_size": 12.0},
         "agents": AGENTS,
         "env": {"episode_steps": 10, "stagger": True, "threads": 1},
     }  # fmt: skip
     return MarketEnv(make_config(tree), num_envs=ENVS, seed=3, first_env=5)
+
+
+def stressed_market() -> MarketEnv:
+    """Every kind of event at random times, a circuit breaker, and limits of value and rate that bind."""
+    risk = {
+        "max_inventory": 20,
+        "max_position": 120_000.0,
+        "breach": "liquidate",
+        "max_order_rate": 0.6,
+        "order_window": 5.0,
+    }
+    tree = {
+        "market": {"books": ["X1", "X2", "Y"], "underlying": ["X", "X", "Y"], "window": 64,
+                   "initial_price": [10_000, 10_040, 700]},
+        "flow": {"intensity": 8.0, "market_rate": 3.0, "warmup": 1.0, "initial_depth": 6},
+        "stress": [
+            {"kind": "crash", "rate": 0.2, "duration": 2, "side": "random"},
+            {"kind": "drought", "at": "random", "duration": 3, "show": True},
+            {"kind": "volatility", "at": 2, "duration": 3, "books": ["Y"]},
+            {"kind": "shock", "rate": 0.2, "side": "random"},
+            {"kind": "fat_finger", "at": "random", "magnitude": 60, "books": ["X1"]},
+            {"kind": "halt", "rate": 0.1, "duration": 2, "books": ["X2"], "show": True},
+        ],
+        "circuit_breaker": {"move": 4, "window": 4, "halt": 2},
+        "agents": AGENTS | {"maker": AGENTS["maker"] | {"risk": risk}},
+        "env": {"episode_steps": 10, "threads": 1},
+    }  # fmt: skip
+    return MarketEnv(make_config(tree), num_envs=ENVS, seed=6)
 
 
 def replay_market() -> MarketEnv:
@@ -109,8 +142,9 @@ def main(file: str) -> None:
     warnings.filterwarnings("ignore", "overflow encountered in scalar (add|multiply)", RuntimeWarning)
     noise = run(noise_market(), on_device)
     replay = run(replay_market(), on_device)
-    arrays = {f"noise/{n}": x for n, x in noise.items()} | {f"replay/{n}": x for n, x in replay.items()}
-    np.savez(file, **arrays)
+    stressed = run(stressed_market(), on_device)
+    runs = {"noise": noise, "replay": replay, "stressed": stressed}
+    np.savez(file, **{f"{name}/{n}": x for name, of in runs.items() for n, x in of.items()})
 
 
 if __name__ == "__main__":

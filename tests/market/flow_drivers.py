@@ -6,6 +6,7 @@ from numba import njit
 
 from lobgraph.market import flow as fl
 from lobgraph.market import state as ms
+from lobgraph.market.features import set_bases
 from lobgraph.market.rng import U64, draw
 
 NOTHING, LIMIT, MARKET, CANCEL = range(4)
@@ -14,14 +15,20 @@ NOTHING, LIMIT, MARKET, CANCEL = range(4)
 @njit(cache=True)
 def outcomes(b, f, regime, a, fundamental, seed, out):
     """One event from the same book, out.shape[0] times: rows (kind, side, distance from the opposite best, lots)."""
+    if f.book[a, ms.RICH]:
+        set_bases(b, f, regime, a)
+    rate = fl.total_rate(b, f, regime, a, fundamental)
     qty, head = b.qty.copy(), b.head.copy()
     h = b.head
     w = b.qty.shape[0]
-    rate = fl.total_rate(b, f, regime, a, fundamental)
     for i in range(out.shape[0]):
         b.qty[:] = qty
         h[:] = head
-        fl.event(b, f, regime, a, fundamental, rate, draw(U64(seed), 2 * i), draw(U64(seed), 2 * i + 1))
+        r1, r2 = draw(U64(seed), 2 * i), draw(U64(seed), 2 * i + 1)
+        if f.book[a, ms.RICH]:
+            fl.typed_event(b, f, regime, a, fundamental, rate, 0.0, r1, r2)
+        else:
+            fl.event(b, f, regime, a, fundamental, rate, r1, r2)
         out[i] = 0
         if h[ms.ADDED] > head[ms.ADDED]:
             out[i, 0] = LIMIT

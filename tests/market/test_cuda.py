@@ -170,3 +170,13 @@ def test_the_simulated_gpu_replays_recorded_books_as_the_cpu_does(simulated):
     assert account[..., ms.PASSIVE_NOTIONAL].any()
     assert account[..., ms.AGGRESSIVE_NOTIONAL].any()
     assert here["done"].any()
+
+
+def test_the_simulated_gpu_runs_the_stressed_market_as_the_cpu_does(simulated):
+    here = cuda_runs.run(cuda_runs.stressed_market())
+    check_equal(here, simulated, "stressed")
+    assert (here["event"][..., ms.SINCE_STEP] >= 0).any(axis=(0, 1)).all(), "an event never came"
+    assert here["stress"][..., ms.HALTS].any(), "the circuit breaker never tripped"
+    account = here["account"][..., :-1, :]
+    for column in (ms.CUT_VALUE, ms.CUT_RATE, ms.REFUSED):
+        assert account[..., column].any()

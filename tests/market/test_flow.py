@@ -14,6 +14,7 @@ from lobgraph.config import Config, SizeConfig
 from lobgraph.env.market_env import MarketEnv
 from lobgraph.market import state as ms
 from lobgraph.market import tables
+from lobgraph.market.features import rest_memory
 from lobgraph.validate.races import make_book
 
 # --- tables ---
@@ -65,20 +66,18 @@ SPREAD, LEVELS, DEPTH = 3, 12, 40
 N = 400_000
 
 
-def one_event(cfg: Config, fundamental: float | None = None, regime: int = 0, seed: int = 5) -> np.ndarray:
-    """(N, 4) outcomes of the next event of a full book with a spread of 3 around 1001.5."""
-    b = make_book(128, 1000, 1000 + SPREAD, LEVELS, DEPTH)
+def one_event(
+    cfg: Config, fundamental: float | None = None, regime: int = 0, seed: int = 5, rich: bool = False,
+    depth: int = DEPTH,
+) -> np.ndarray:  # fmt: skip
+    """(N, 4) outcomes of the next event of a full book with a spread of 3 around 1001.5. rich: by rates of each type."""
+    f = tables.make_flow(cfg, rich)
+    b = make_book(128, 1000, 1000 + SPREAD, LEVELS, depth, memory=tables.memory_of(f))
     mid = 1000 + SPREAD / 2
+    if f.book[0, ms.RICH]:
+        rest_memory(b, f, 0)
     out = np.zeros((N, 4), np.int64)
-    outcomes(
-        b,
-        tables.make_flow(cfg),
-        regime,
-        0,
-        int((mid if fundamental is None else fundamental) * 65536),
-        seed,
-        out,
-    )
+    outcomes(b, f, regime, 0, int((mid if fundamental is None else fundamental) * 65536), seed, out)
     return out
 
 
@@ -89,7 +88,8 @@ def assert_counts(counts: np.ndarray, chances: np.ndarray) -> None:
     assert (np.abs(counts - n * chances) <= 4.5 * sigma + 1e-4 * n * chances).all(), (counts / n, chances)
 
 
-def test_which_event_how_far_and_how_many_lots():
+@pytest.mark.parametrize("rich", [False, True])
+def test_which_event_how_far_and_how_many_lots(rich):
     rates = np.array([0.0, 4.0, 1.0, 0.0, 2.5, 0.5])
     cancel = np.array([0.02, 0.05, 0.01, 0.04, 0.03])
     sizes = {"values": [1, 4, 10], "weights": [5, 3, 2]}
@@ -97,7 +97,7 @@ def test_which_event_how_far_and_how_many_lots():
         "limit_rates": rates.tolist(), "market_rate": 1.7, "cancel_rates": cancel.tolist(), "tilt": 0.0,
         "limit_size": sizes, "market_size": {"mean": 6.0}, "cancel_size": {"values": [2], "weights": [1]},
     }  # fmt: skip
-    out = one_event(config(flow))
+    out = one_event(config(flow), rich=rich)
     kind, side, distance, lots = out.T
     # Per side: all limit orders, market orders, cancels of (fraction * resting / mean size) events.
     distances = SPREAD + np.arange(LEVELS)
@@ -119,10 +119,13 @@ def test_which_event_how_far_and_how_many_lots():
 
 
 @pytest.mark.parametrize(("off", "chance"), [(2.0, 0.7), (-1.0, 0.4), (9.0, 0.85), (-30.0, 0.15), (0.0, 0.5)])
-def test_tilt_moves_limit_and_market_sides_and_not_their_number(off, chance):
+@pytest.mark.parametrize("rich", [False, True])
+def test_tilt_moves_limit_and_market_sides_and_not_their_number(off, chance, rich):
     """P(buy) = 1/2 + tilt * (fundamental - mid), bounded."""
     flow = {"intensity": 5.0, "market_rate": 5.0, "cancel_rate": 0.01, "tilt": 0.1, "tilt_max": 0.35}
-    kind, side, _, _ = one_event(config(flow), fundamental=1000 + SPREAD / 2 + off, seed=int(off) + 50).T
+    kind, side, _, _ = one_event(
+        config(flow), fundamental=1000 + SPREAD / 2 + off, seed=int(off) + 50, rich=rich
+    ).T
     for k in (LIMIT, MARKET):
         assert_counts(np.bincount((side[kind == k] + 1) // 2, minlength=2), [1 - chance, chance])
     assert_counts(np.bincount((side[kind == CANCEL] + 1) // 2, minlength=2), [0.5, 0.5])
@@ -130,7 +133,8 @@ def test_tilt_moves_limit_and_market_sides_and_not_their_number(off, chance):
     assert_counts(np.bincount(kind[kind != CANCEL], minlength=3)[1:], events / events.sum())
 
 
-def test_regimes_scale_the_rates_and_widen_the_placement():
+@pytest.mark.parametrize("rich", [False, True])
+def test_regimes_scale_the_rates_and_widen_the_placement(rich):
     kinds = {"calm": {}, "wild": {"limit": 0.5, "market": 3.0, "cancel": 2.0, "widen": 4}}
     regimes = {"kinds": kinds, "initial": {"calm": 1.0}, "switch_rates": {}}
     cfg = config(
@@ -138,7 +142,7 @@ def test_regimes_scale_the_rates_and_widen_the_placement():
     )
     f = tables.make_flow(cfg)
     np.testing.assert_allclose(f.rate[:, 0], [[8.0, 2.0, 0.05], [4.0, 6.0, 0.1]])
-    kind, _, distance, _ = one_event(cfg, regime=1).T
+    kind, _, distance, _ = one_event(cfg, regime=1, rich=rich).T
     total = 4.0 + 6.0 + 0.1 * 2 * LEVELS * DEPTH
     assert_counts(np.bincount(kind, minlength=4)[1:], np.array([4.0, 6.0, total - 10.0]) / total)
     assert_counts(np.bincount(distance[kind == LIMIT], minlength=7)[5:], [0.75, 0.25])

@@ -23,10 +23,30 @@ ENDLESS = "env.episode_steps=1000000"  # no reset while a counter runs: it would
 # --- noise flow ---
 
 
+REACTIVE = """{spreads: [1, 2, 4], queues: [0, 6, 12],
+    limit: [[1.2, 1.0, 0.8], [1.3, 1.0, 0.8], [1.4, 1.1, 0.9]],
+    market: [[1.3, 1.0, 0.8], [1.1, 0.9, 0.7], [0.9, 0.7, 0.5]],
+    cancel: [[0.8, 1.0, 1.2], [0.8, 1.0, 1.2], [0.8, 1.0, 1.2]]}"""
+FEATURES = [
+    "flow.hawkes={branching: 0.6, decays: [20.0, 0.5]}",
+    "flow.metaorders={active: 10}",
+    f"flow.reactive={REACTIVE}",
+]
+
+
 def flow_events(setting: Setting, effort: Effort) -> dict[str, Any]:
     """Noise flow alone: no agents, no resets. The rate counts events carried out (no cancel that thinning refused)."""
+    return _flow_events("flow_events", setting, effort, [])
+
+
+def featured_events(setting: Setting, effort: Effort) -> dict[str, Any]:
+    """The same with two-speed Hawkes excitation, hidden orders and rates that react to spread and queues."""
+    return _flow_events("featured_events", setting, effort, FEATURES)
+
+
+def _flow_events(name: str, setting: Setting, effort: Effort, overrides: list[str]) -> dict[str, Any]:
     setting = replace(setting, makers=0, takers=0, arbitrageurs=0)
-    env, _ = settled(setting, [ENDLESS])
+    env, _ = settled(setting, [ENDLESS, *overrides])
     total_steps = total_events = 0
 
     def work(steps: int) -> float:
@@ -39,7 +59,7 @@ def flow_events(setting: Setting, effort: Effort) -> dict[str, Any]:
         return events
 
     windows = windows_of(work, effort)
-    return case("flow_events", env, total_events / total_steps / setting.envs, windows, "events/s")
+    return case(name, env, total_events / total_steps / setting.envs, windows, "events/s")
 
 
 # --- agents' messages ---

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from .market import agent_messages, book_messages, flow_events
+from .market import agent_messages, book_messages, featured_events, flow_events
 from .steps import env_steps, train_steps
 from .tape import file_messages, recorded_file, tape_messages
 from .timing import Effort
@@ -23,7 +23,7 @@ BOOKS = (4, 16)
 AGENTS = (2, 5, 10)  # per role
 EVENTS = (1, 3, 10, 30, 100, 400)  # per step
 START = "process_start"
-NAMES = ("flow_events", "tape_messages", "agent_messages", "env_steps", "train_steps")
+NAMES = ("flow_events", "featured_events", "tape_messages", "agent_messages", "env_steps", "train_steps")
 FLOW_BATCH = 8192  # events of a batch and step in flow_events, at least: the call from Python must not count
 
 TRAIN = Setting(makers=2, takers=0, arbitrageurs=1, books=4)
@@ -39,6 +39,7 @@ def plan(cores: int, quick: bool) -> list[tuple[Case, Setting]]:
         return [
             *((flow_events, _flow(replace(base, threads=t))) for t in _threads(cores)),
             (flow_events, _flow(one)),
+            (featured_events, _flow(base)),
             (tape_messages, tape),
             (agent_messages, makers),
             (book_messages, makers),
@@ -51,6 +52,7 @@ def plan(cores: int, quick: bool) -> list[tuple[Case, Setting]]:
         *((flow_events, _flow(s)) for s in _batches(base, cores)),
         *((flow_events, replace(base, books=n, envs=base.envs // n, events=400.0)) for n in BOOKS),
         *((flow_events, replace(base, events=float(n))) for n in EVENTS if 1 < n < 400),
+        *((featured_events, _flow(replace(base, envs=e))) for e in (1, 1024)),
         *((tape_messages, replace(tape, envs=e, events=n)) for e, n in ((1, 5000), (16, 5000), (1024, 100))),
         *((tape_messages, replace(tape, threads=t)) for t in _threads(cores)[1:]),
         *([(file_messages, Setting(envs=16))] if recorded_file() else []),

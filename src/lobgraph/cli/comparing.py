@@ -66,18 +66,18 @@ def compare(
 
     if len(set(who)) < len(who):
         raise ConfigError(f"compare: {_twice(who)!r} is given twice")
-    _check_directory(directory)
-    runs = [path for path in map(_run_of, who) if path is not None and path.is_dir()]
+    check_directory(directory)
+    runs = [path for path in map(run_of, who) if path is not None and path.is_dir()]
     source = config or (runs[0] / "config.yaml" if runs else None)
     if source is None:
         raise ConfigError("compare: no run among WHO tells which market to play; give --config CONFIG")
     cfg = load_config(source, overrides or ())
-    own, actors = resolve_all({name: _run_of(name) or name for name in who}, role)
-    others = _others(cfg, own, agents, runs[0] if runs and config is None else None)
-    notes = [f"{name}: {actor}" for name in who if (actor := _run_of(name)) and str(actor) != name]
-    notes += [_beside(cfg, r, others[r]) for r in others]
-    result = play(cfg, own, actors, others, episodes, seed, regimes, _Progress(notes))
-    present(result, directory, f"{own}s of {cfg.name}", own, notes, _command())
+    own, actors = resolve_all({name: run_of(name) or name for name in who}, role)
+    others = others_of(cfg, own, agents, runs[0] if runs and config is None else None)
+    notes = [f"{name}: {actor}" for name in who if (actor := run_of(name)) and str(actor) != name]
+    notes += [beside(cfg, r, others[r]) for r in others]
+    result = play(cfg, own, actors, others, episodes, seed, regimes, Progress(notes))
+    present(result, directory, f"{own}s of {cfg.name}", own, notes, command_line())
 
 
 @app.command()
@@ -106,21 +106,21 @@ def counterfactual(
     from ..evaluation.compare import counterfactual as play
     from ..report.present import present
 
-    run = _run_of(str(what)) if what.is_dir() else None
+    run = run_of(str(what)) if what.is_dir() else None
     cfg = load_config(run / "config.yaml" if run else what, overrides or ())
-    acting = _others(cfg, None, agents, run)
+    acting = others_of(cfg, None, agents, run)
     changed = _pairs(swap, "--swap")
-    _check_directory(directory)
+    check_directory(directory)
     for role in [*(without or ()), *changed]:
         if role in cfg.counts and acting.get(role) is None and not _given(agents, role):
             raise ConfigError(
                 f"{role}: nobody acts in this role (one that learns needs its run); give a run in place of the scenario, or "
                 f"--agent {role}=STRATEGY (lobgraph strategies lists them)"
             )
-    notes = [_beside(cfg, r, acting[r]) for r in acting]
-    result = play(cfg, acting, without or (), changed, episodes, seed, regimes, _Progress(notes))
+    notes = [beside(cfg, r, acting[r]) for r in acting]
+    result = play(cfg, acting, without or (), changed, episodes, seed, regimes, Progress(notes))
     title = f"{cfg.name}: {result.names[1]} against {result.names[0]}"
-    present(result, directory, title, "market", notes, _command())
+    present(result, directory, title, "market", notes, command_line())
 
 
 @app.command("strategies")
@@ -137,7 +137,7 @@ def list_strategies() -> None:
     )
 
 
-def _run_of(text: str) -> Path | None:
+def run_of(text: str) -> Path | None:
     """The run directory that a path means; None for what is no path but a strategy."""
     from ..agents.strategy import strategies
     from ..report.directory import find_run
@@ -147,14 +147,14 @@ def _run_of(text: str) -> Path | None:
     return find_run(text) if os.path.isdir(text) else Path(text) if text.endswith(".safetensors") else None
 
 
-def _check_directory(directory: Path) -> None:
+def check_directory(directory: Path) -> None:
     """A place that cannot be written to is known before the work."""
     directory.mkdir(parents=True, exist_ok=True)
     if not os.access(directory, os.W_OK | os.X_OK):
         raise PermissionError(13, "permission denied", str(directory))
 
 
-def _others(cfg: Config, own: str | None, agents: list[str] | None, run: Path | None) -> dict[str, Actor]:
+def others_of(cfg: Config, own: str | None, agents: list[str] | None, run: Path | None) -> dict[str, Actor]:
     """Who acts in the roles but `own`: as --agent says, as the configuration says, by the run's policies, or nobody."""
     given = _pairs(agents, "--agent")
     others: dict[str, Actor] = {}
@@ -183,7 +183,7 @@ def _pairs(texts: list[str] | None, option: str) -> dict[str, Actor]:
         role, sep, actor = text.partition("=")
         if not sep or not actor:
             raise ConfigError(f"{option} {text!r}: must have the form ROLE=WHO")
-        pairs[role.strip()] = _run_of(actor.strip()) or actor.strip()
+        pairs[role.strip()] = run_of(actor.strip()) or actor.strip()
     return pairs
 
 
@@ -191,7 +191,7 @@ def _given(agents: list[str] | None, role: str) -> bool:
     return any(text.partition("=")[0].strip() == role for text in agents or ())
 
 
-def _beside(cfg: Config, role: str, actor: Actor) -> str:
+def beside(cfg: Config, role: str, actor: Actor) -> str:
     """A line that says who acts in a role that is not compared."""
     if actor is not None:
         return f"{role}: {actor}"
@@ -205,11 +205,11 @@ def _twice(names: list[str]) -> str:
     return next(name for i, name in enumerate(names) if name in names[:i])
 
 
-def _command() -> str:
+def command_line() -> str:
     return shlex.join(["lobgraph", *sys.argv[1:]])
 
 
-class _Progress:
+class Progress:
     """Lines on stderr: who acts, once the work begins, then one every few seconds."""
 
     def __init__(self, first: list[str], every: float = 5.0) -> None:

@@ -174,6 +174,57 @@ def check_agents(cfg: Config) -> None:
         raise ValueError("agents.arbitrageur: needs at least two books (market.books) to form a pair")
 
 
+def check_risk(cfg: Config) -> None:
+    dt, price = cfg.market.dt, int(max(cfg.market.prices))
+    for role in cfg.counts:
+        risk, key = getattr(cfg.agents, role).risk, f"agents.{role}.risk"
+        if risk.breach != "cut" and risk.max_position is None:
+            raise ValueError(f"{key}.breach: says what ends a position past max_position, which is not set")
+        if risk.max_position is not None and risk.max_position < price:
+            raise ValueError(
+                f"{key}.max_position: {risk.max_position:g} tick-lots are not one lot's worth; "
+                f"a lot is worth {price} (market.initial_price)"
+            )
+        if risk.max_order_rate is None:
+            continue
+        count, steps = risk.messages(dt)
+        if not 1 <= steps <= 62:
+            raise ValueError(
+                f"{key}.order_window: must be 1 to 62 decisions, {dt:g} to {62 * dt:g} s (market.dt), "
+                f"got {risk.order_window:g} s"
+            )
+        if count < 1:
+            raise ValueError(
+                f"{key}.max_order_rate: {risk.max_order_rate:g} /s is not one message in {steps * dt:g} s "
+                "(order_window); use a longer window"
+            )
+    taker = cfg.agents.taker
+    if taker.count and taker.risk.max_position is not None and taker.target * price > taker.risk.max_position:
+        raise ValueError(
+            f"agents.taker.target: {taker.target} lots are worth {taker.target * price} tick-lots, more than "
+            f"risk.max_position ({taker.risk.max_position:g})"
+        )
+
+
+def check_stress(cfg: Config) -> None:
+    length, dt, books = cfg.env.episode_steps * cfg.market.dt, cfg.market.dt, cfg.market.books
+    if cfg.replay.files and (cfg.stress or cfg.circuit_breaker):
+        key = "stress" if cfg.stress else "circuit_breaker"
+        raise ValueError(f"{key}: a replayed market has the events and halts of its record")
+    for i, event in enumerate(cfg.stress):
+        key = f"stress.{i}"
+        if unknown := sorted(set(event.books or []) - set(books)):
+            raise ValueError(f"{key}.books: unknown book {unknown[0]!r}; books are {books}")
+        if isinstance(event.at, float) and event.at >= length:
+            raise ValueError(f"{key}.at: {event.at:g} s is not within an episode, which lasts {length:g} s")
+    breaker = cfg.circuit_breaker
+    if breaker is not None and not 1 <= round(breaker.window / dt) <= 4096:
+        raise ValueError(
+            f"circuit_breaker.window: must be 1 to 4096 decisions, {dt:g} to {4096 * dt:g} s (market.dt), "
+            f"got {breaker.window:g} s"
+        )
+
+
 def check_minibatches(cfg: Config, envs: int | None = None) -> None:
     """A rollout over `envs` environments (None: env.num_envs) can be cut into ppo.minibatches equal parts."""
     envs = cfg.env.num_envs if envs is None else envs

@@ -5,6 +5,7 @@ Units: prices in ticks, quantities in lots, times in seconds, rates per second.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -156,9 +157,26 @@ class RiskConfig(Section):
     max_inventory: Annotated[Int, Field(ge=1, le=1 << 30)] = (
         200  # lots per book; an order that would break it is cut
     )
+    max_position: Annotated[Float, Field(gt=0, le=1e15)] | None = (
+        None  # tick-lots, |inventory| * mid at a decision, per book; an order that would break it is cut
+    )
+    breach: Literal["cut", "liquidate"] = (
+        "cut"  # where the mid takes a position past max_position: no order enlarges it, or as max_drawdown does
+    )
+    max_order_rate: Positive | None = (
+        None  # messages per second and book that place or change orders; those beyond are not sent
+    )
+    order_window: Positive = 10.0  # seconds over which max_order_rate counts: whole decisions, at most 62
     max_drawdown: Positive | None = (
         None  # tick-lots below the peak; a breach liquidates and ends the agent's episode
     )
+
+    def messages(self, dt: float) -> tuple[int, int]:
+        """How many messages may be sent (0: any number) in how many decisions, which are `dt` seconds apart."""
+        steps = round(self.order_window / dt)
+        if self.max_order_rate is None:
+            return 0, steps
+        return math.floor(self.max_order_rate * steps * dt + 1e-9), steps
 
 
 class MakerConfig(Section):

@@ -17,6 +17,8 @@ from .checks import (
     check_intraday,
     check_minibatches,
     check_replay,
+    check_risk,
+    check_stress,
 )
 from .flow import FlowConfig, IntradayConfig, RegimesConfig
 from .sections import (
@@ -30,6 +32,7 @@ from .sections import (
     RunConfig,
     StageConfig,
 )
+from .stress import BreakerConfig, EventConfig
 from .types import LEARN, ROLES, Section
 
 
@@ -47,6 +50,8 @@ class Config(Section):
     curriculum: list[StageConfig] = Field(default_factory=list)
     fundamentals: FundamentalsConfig = FundamentalsConfig()
     replay: ReplayConfig = ReplayConfig()
+    stress: Annotated[list[EventConfig], Field(max_length=64)] = Field(default_factory=list)
+    circuit_breaker: BreakerConfig | None = None
     agents: AgentsConfig = AgentsConfig()
     env: EnvConfig = EnvConfig()
     graph: GraphConfig = GraphConfig()
@@ -100,6 +105,8 @@ class Config(Section):
             check_replay,
             check_excitation,
             check_agents,
+            check_risk,
+            check_stress,
             check_minibatches,
         ):
             check(self)

@@ -67,6 +67,8 @@ def simulate(
             "agents": {"maker": {"count": 0}},
             "replay": {},
             "intraday": None,
+            "stress": [],
+            "circuit_breaker": None,
             "env": {"num_envs": 1, "episode_steps": 1_000_000},
         }
     )

@@ -35,6 +35,7 @@ from ..market.state import (
     empty_tape,
     make_state,
 )
+from ..market.stress_tables import stress_sizes
 from ..market.tables import make_flow, memory_of
 from .actions import ACTION_NAMES, RoleSpec, role_specs
 from .drive import (
@@ -117,6 +118,7 @@ class MarketEnv:
             agents,
             len(cfg.market.underlyings),
             memory_of(self._flow),
+            *stress_sizes(cfg),
         )
         self.buffers = make_buffers(
             self.num_envs, agents, books, len(cfg.pairs), len(node_feature_names()), len(edge_feature_names()),

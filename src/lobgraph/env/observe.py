@@ -38,6 +38,8 @@ from ..market.state import (
     UNDERLYING,
     VARIANCE,
 )
+from ..market.stress import share_under
+from ..market.stress_tables import shown_kinds
 from .reward import remaining_of
 
 PUBLIC = (
@@ -97,7 +99,7 @@ def edge_feature_names() -> tuple[str, ...]:
 
 def vector_feature_names(cfg: Config) -> tuple[str, ...]:
     regimes = tuple(f"regime_{n}" for n in cfg.regimes.names) if cfg.env.show_regime else ()
-    return ("time_left", "equity", "drawdown", *regimes)
+    return ("time_left", "equity", "drawdown", *regimes, *(f"stress_{kind}" for kind in shown_kinds(cfg)))
 
 
 @inlined()
@@ -236,6 +238,9 @@ def observe_env(p, state, nodes, edges, vector, env):
         if p.show_regime:
             for r in range(p.chain.shape[1]):
                 vector[env, g, 3 + r] = 1.0 if clock[REGIME] == r else 0.0
+        for i in range(p.shown.shape[0]):
+            at = vector.shape[2] - p.shown.shape[0] + i
+            vector[env, g, at] = share_under(p, state, env, p.shown[i])
 
 
 @inlined()

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ..config import ROLES
+from ..config import ROLES, Config
+from ..market.state import BY_DRAWDOWN, BY_VALUE
 from .by_role import of_arbitrageurs, of_makers, of_takers
 from .own import Own, ratio
 from .record import Series
@@ -49,6 +50,12 @@ MEASURES: dict[str, Measure] = {
     "final_inventory": Measure("lots", "sum over books of |inventory| at its end"),
     "mean_abs_inventory": Measure("lots", "mean over steps of the sum over books of |inventory|"),
     "passive_share": Measure("share", "lots filled at rest over lots traded"),
+    "cut_inventory": Measure("lots", "of its orders, cut by risk.max_inventory"),
+    "cut_value": Measure("lots", "of its orders, cut by risk.max_position; NaN where there is no such limit, as in the next ones"),
+    "cut_rate": Measure("messages", "not sent for risk.max_order_rate"),
+    "refused": Measure("messages", "refused while a book was halted"),
+    "liquidated_drawdown": Measure("share", "1 if risk.max_drawdown ended its episode, else 0"),
+    "liquidated_value": Measure("share", "1 if risk.max_position ended its episode, else 0"),
     "fill_ratio": Measure("share", "lots filled at rest over lots quoted: those filled in a step and those left after it", _M),
     "time_at_best": Measure("share", "of its quotes after each step, those at the best price", _M),
     "quoted_spread": Measure("ticks", "ask less bid where both its sides rest after a step", _M),
@@ -83,7 +90,7 @@ def measure(series: Series) -> pd.DataFrame:
 
 def _of_role(own: Own) -> pd.DataFrame:
     b, k = own.end.shape
-    values = _money(own) | _risk(own) | _trades(own)
+    values = _money(own) | _risk(own) | _trades(own) | _limits(own)
     values |= {"maker": of_makers, "taker": of_takers, "arbitrageur": of_arbitrageurs}[own.role](own, values)
     head = {
         "episode": np.repeat(own.series.episode, k),
@@ -158,3 +165,26 @@ def _trades(own: Own) -> dict[str, np.ndarray]:
         "mean_abs_inventory": own.mean(held[1:].sum(axis=-1)),
         "passive_share": ratio(passive, passive + aggressive),
     }
+
+
+def can_halt(cfg: Config) -> bool:
+    """Whether a book may be halted."""
+    return cfg.circuit_breaker is not None or any(event.kind == "halt" for event in cfg.stress)
+
+
+def _limits(own: Own) -> dict[str, np.ndarray]:
+    """What the limits of its role cut, stopped and ended."""
+    s = own.series
+    risk = getattr(s.cfg.agents, own.role).risk
+    cut = s.cut[:, own.agents].sum(axis=2)  # (B, K, 4)
+    cause = s.cause[:, own.agents]
+    by_value = risk.max_position is not None and risk.breach == "liquidate"
+    found = {
+        "cut_inventory": (cut[..., 0], True),
+        "cut_value": (cut[..., 1], risk.max_position is not None),
+        "cut_rate": (cut[..., 2], risk.max_order_rate is not None),
+        "refused": (cut[..., 3], can_halt(s.cfg)),
+        "liquidated_drawdown": (cause == BY_DRAWDOWN, risk.max_drawdown is not None),
+        "liquidated_value": (cause == BY_VALUE, by_value),
+    }
+    return {name: np.where(there, x, np.nan) for name, (x, there) in found.items()}

@@ -16,19 +16,24 @@ import torch
 
 from ..config import Config
 from ..env.actions import RoleSpec
-from ..market.reading import depth, remaining
+from ..market.reading import depth, happening, remaining
 from ..market.state import (
     AGGRESSIVE_BOUGHT,
     ASK,
     BEFORE,
     BID,
     CASH,
+    CAUSE,
+    CUT,
+    CUT_RATE,
+    CUT_VALUE,
     EDGE,
     INVENTORY,
     NOW,
     ORDER_PX,
     ORDER_REST,
     PASSIVE_BOUGHT,
+    REFUSED,
     REGIME,
     SIGNED,
     START_NS,
@@ -66,6 +71,9 @@ class Series:
     regime: np.ndarray  # (T + 1, B) int64 index into cfg.regimes.names
     volume: np.ndarray  # (T, B, A) int64 lots traded
     signed: np.ndarray  # (T, B, A) int64 lots bought less sold by incoming orders
+    event: (
+        np.ndarray
+    )  # (T, B, A) uint8 bit k: an event of kind k of config.stress.SHAPES went on; the last: halted
     # the agents
     inventory: np.ndarray  # (T + 1, B, G, A) int64 lots
     cash: np.ndarray  # (T + 1, B, G, A) int64 tick-lots, before fees
@@ -81,6 +89,12 @@ class Series:
     terms: np.ndarray  # (T, B, G, 4) float32 reward terms, see spec.reward_terms
     active: np.ndarray  # (T, B, G) bool: it could act in this step
     target: np.ndarray  # (B, G, A) int64 signed lots to trade in the episode
+    cut: (
+        np.ndarray
+    )  # (B, G, A, 4) int64 by the end: lots cut by inventory, by value; messages stopped by rate, by a halt
+    cause: (
+        np.ndarray
+    )  # (B, G) int64 what ended its episode early: market.state.GOING_ON, BY_DRAWDOWN, BY_VALUE
 
     @property
     def mid(self) -> np.ndarray:
@@ -94,7 +108,7 @@ class Series:
 
     def head(self, episodes: int) -> Series:
         """The first episodes alone, copied."""
-        by_episode = ("episode", "cluster", "target")
+        by_episode = ("episode", "cluster", "target", "cut", "cause")
         kept = {name: getattr(self, name)[:episodes].copy() for name in by_episode}
         for field in fields(self):
             value = getattr(self, field.name)
@@ -194,7 +208,14 @@ def record(env: MarketEnv, acts: Mapping[str, Act]) -> Series:
             within[k][t] = v
     episode = env.first_env + np.arange(env.num_envs)
     return Series(
-        cfg=env.cfg, specs=env.specs, episode=episode, cluster=cluster, target=target, **arrays, **within
+        cfg=env.cfg,
+        specs=env.specs,
+        episode=episode,
+        cluster=cluster,
+        target=target,
+        **arrays,
+        **within,
+        **_end(env),
     )
 
 
@@ -246,6 +267,7 @@ def _step(env: MarketEnv) -> dict[str, np.ndarray]:
     return {
         "volume": s.head[:, :, VOLUME],
         "signed": s.head[:, :, SIGNED],
+        "event": happening(s, env._params),
         "passive": account[..., PASSIVE_BOUGHT : PASSIVE_BOUGHT + 2],
         "aggressive": account[..., AGGRESSIVE_BOUGHT : AGGRESSIVE_BOUGHT + 2],
         "terms": env.buffers.terms,
@@ -253,7 +275,17 @@ def _step(env: MarketEnv) -> dict[str, np.ndarray]:
     }
 
 
+def _end(env: MarketEnv) -> dict[str, np.ndarray]:
+    """What the limits have done by the episode's end."""
+    s = env.state
+    account = s.account[:, :, :-1].transpose(0, 2, 1, 3)
+    return {
+        "cut": account[..., [CUT, CUT_VALUE, CUT_RATE, REFUSED]],
+        "cause": s.active[..., CAUSE].astype(np.int64),
+    }
+
+
 def _bytes_an_episode(cfg: Config) -> int:
     books, agents = cfg.market.num_books, sum(cfg.counts.values())
-    market = books * (5 * 8 + 8 * cfg.market.depth_levels) + 8
+    market = books * (5 * 8 + 1 + 8 * cfg.market.depth_levels) + 8
     return cfg.env.episode_steps * (market + agents * (books * (3 * 8 + 4 * 8 + 4 * 4) + 40))

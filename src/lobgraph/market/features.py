@@ -16,16 +16,20 @@ from .state import (
     ACTIVE_META,
     ACTIVITY,
     ASK,
+    BASE,
+    BESIDE,
     BID,
     COUNT,
     EPISODE,
     EXCITE,
     EXCITED,
     EXCITED_AT,
+    FROM_OTHERS,
     KIND_CANCEL,
     KIND_MARKET,
     META_SHARE,
     NOISE_BID,
+    OTHERS_FIRST,
     QUEUE_SHIFT,
     RATE,
     RICH,
@@ -37,6 +41,7 @@ from .state import (
 
 ONE = 4096  # of multipliers
 MOST = np.int64(1) << 38  # of an excitation: 16384 times the mean rate
+LARGEST = np.int64(1) << 41  # of a base rate
 LONG = np.int64(1) << 27  # 2^-20 s: 128 s of flow time at once
 
 
@@ -60,13 +65,19 @@ def type_rate(b, f, regime, a, j, buys, s, q):
     """
     h = b.head
     kind = j >> 1
-    rate = f.type_rate[regime, a, kind]
+    rate = ((h[BASE + j] * f.react[a, s, q, kind]) >> 12) * (h[EXCITED + j] >> 12)
     if kind == KIND_CANCEL:
-        rate = (rate * h[NOISE_BID + (j & 1)]) >> 12
-    else:
-        rate = (rate * (65536 - buys if j & 1 else buys)) >> 15
-    scale = (f.react[a, s, q, kind] * ((h[SCALE + j] * h[ACTIVITY]) >> 12)) >> 12
-    return (((rate * scale) >> 12) * (h[EXCITED + j] >> 12)) >> 12
+        return ((rate >> 12) * h[NOISE_BID + (j & 1)]) >> 12
+    return ((rate >> 12) * (65536 - buys if j & 1 else buys)) >> 15
+
+
+@kernel()
+def set_bases(b, f, regime, a):
+    """Write this step's rates of the types: the tables' in the regime, times the multipliers of stress and of the day."""
+    h = b.head
+    for j in range(TYPES):
+        scale = (h[SCALE + j] * h[ACTIVITY]) >> 12
+        h[BASE + j] = min((f.type_rate[regime, a, j >> 1] * scale) >> 12, LARGEST)
 
 
 @inlined()
@@ -92,7 +103,7 @@ def relax(b, f, a, now):
     passed = min(((at - h[EXCITED_AT]) * h[ACTIVITY]) >> 12, LONG)
     h[EXCITED_AT] = at
     for j in range(TYPES):
-        h[EXCITED + j] = f.ground[a, j >> 1]
+        h[EXCITED + j] = f.ground[a, j >> 1] + h[BESIDE]
     for m in range(f.decay.shape[1]):
         x = (passed * f.decay[a, m]) >> 20  # halvings, 1/2^24
         i = (x >> 12) & 4095
@@ -114,9 +125,10 @@ def excite(b, f, regime, a, j):
         for effect in range(3):
             for opposite in range(2):
                 i = 2 * effect + (side ^ opposite)
-                jump = min(f.jump[regime, a, m, kind, opposite, effect], MOST - h[EXCITE + TYPES * m + i])
-                h[EXCITE + TYPES * m + i] += jump
-                h[EXCITED + i] += jump
+                if h[EXCITED + i] < MOST:
+                    jump = f.jump[regime, a, m, kind, opposite, effect]
+                    h[EXCITE + TYPES * m + i] += jump
+                    h[EXCITED + i] += jump
 
 
 @inlined()
@@ -154,45 +166,71 @@ def new_length(f, a, bits):
 
 
 @kernel()
-def start_memory(p, f, state, env, a):
-    """A book's memory at the start of an episode: mean excitation, hidden orders under way."""
-    if f.book[a, RICH] == 0:
-        return
-    h = state.head[env, a]
+def rest_memory(b, f, a):
+    """A book's memory at rest: multipliers of one, excitations at their mean."""
+    h = b.head
     h[ACTIVITY] = ONE
+    h[BESIDE] = f.book[a, FROM_OTHERS]
     for j in range(TYPES):
         h[SCALE + j] = ONE
-        h[EXCITED + j] = f.ground[a, j >> 1]
+        h[EXCITED + j] = f.ground[a, j >> 1] + h[BESIDE]
         for m in range(f.decay.shape[1]):
             h[EXCITE + TYPES * m + j] = f.excited[a, m, j >> 1]
             h[EXCITED + j] += f.excited[a, m, j >> 1]
+
+
+@kernel()
+def start_memory(p, f, state, env, b, a):
+    """A book's memory at the start of an episode: at rest, with hidden orders under way."""
+    if f.book[a, RICH] == 0:
+        return
+    rest_memory(b, f, a)
     clock = state.clock[env]
     key = stream(p.seed, p.first_env + env, a, clock[EPISODE], 0, METAORDER)
     first = EXCITE + TYPES * f.decay.shape[1]
     for i in range(f.book[a, ACTIVE_META]):
         bits = draw(key, i)
         left = f.length[a, 2, np.int64(bits & U64(1023))]
-        h[first + i] = left if bits >> U64(63) else -left
+        b.head[first + i] = left if bits >> U64(63) else -left
 
 
 @inlined()
 def end_memory(b, f, a, dt):
     """The next step counts its time from 0."""
     if f.book[a, RICH]:
+        relax(b, f, a, dt)
         b.head[EXCITED_AT] -= np.int64(dt * 1048576.0)
+
+
+@inlined()
+def clear_counts(head):
+    """Start counting events by type."""
+    for j in range(TYPES):
+        head[COUNT + j] = 0
+
+
+@kernel()
+def open_memory(b, f, a, ran):
+    """The book has run alone for `ran` seconds; now an episode begins, and other books bring what they bring."""
+    h = b.head
+    end_memory(b, f, a, ran)
+    clear_counts(h)
+    if f.decay.shape[1] > 0:
+        for j in range(TYPES):
+            h[EXCITE + j] += f.book[a, OTHERS_FIRST]  # the slowest
+    h[BESIDE] = 0
 
 
 @kernel()
 def spill_over(p, f, state, env):
     """Events of the last step excite the other books."""
-    m = f.decay.shape[1] - 1
     books = state.head.shape[1]
     for a in range(books):
         for other in range(books):
             for j in range(TYPES):
                 jump = f.spill[other, a, j >> 1]
                 if jump != 0 and f.book[a, RICH] and f.book[other, RICH]:
-                    at = EXCITE + TYPES * m + (j if jump > 0 else j ^ 1)
+                    at = EXCITE + (j if jump > 0 else j ^ 1)  # the slowest
                     h = state.head[env, a]
                     h[at] = min(h[at] + abs(jump) * state.head[env, other, COUNT + j], MOST)
 

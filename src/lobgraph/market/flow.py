@@ -51,6 +51,7 @@ from .state import (
     TYPES,
     VENUE_MOVE,
 )
+from .stress import shock_of, volatility_of
 from .tables import WAIT_BINS
 
 NEVER = 1e300
@@ -122,7 +123,7 @@ def event(b, f, regime, a, fundamental, rate, r1, r2):
         _cancel(b, f, a, k, position - k * h[NOISE_BID], r2)
 
 
-@kernel()
+@inlined()
 def typed_event(b, f, regime, a, fundamental, rate, now, r1, r2):
     """One candidate of a flow with features at time `now`: a type by the rates after the last event, which sum to `rate`;
     no event if its own has fallen since by more than the draw allows."""
@@ -279,6 +280,8 @@ def move_fundamentals(p, f, state, env):
             z += p.mix[u, v] * unit_normal(f, draw(key, v))
         move = ((z >> Q16) * p.sigma[clock[REGIME], u]) >> Q16
         move = (move * volatility) >> 12
+        if p.stressed:
+            move = ((move * volatility_of(p, state, env, u)) >> 12) + shock_of(p, state, env, u)
         pull = ((p.origin[u] - state.news[env, u]) * p.revert) >> Q16
         jump = draw(key, count + u)
         if np.int64(jump >> U64(32)) < p.jump_chance:

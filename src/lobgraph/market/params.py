@@ -21,6 +21,7 @@ from .state import (
     TWAP,
     Params,
 )
+from .stress_tables import stress_tables
 
 ONE = 65536.0
 BENCHMARKS = {"mtm": MTM, "arrival": ARRIVAL, "twap": TWAP}
@@ -153,6 +154,10 @@ def make_params(
         of("must_finish", 0),
         [BENCHMARKS[getattr(a, "benchmark", "mtm")] for _, _, a in agents],
         of("mirror", 0),
+        np.array([2.0 * (a.risk.max_position or 0.0) for _, _, a in agents]),
+        [a.risk.messages(dt)[0] for _, _, a in agents],
+        [a.risk.messages(dt)[1] for _, _, a in agents],
+        [int(a.risk.breach == "liquidate") for _, _, a in agents],
     ]
     agents_float = [
         of("latency", 0.0),
@@ -199,6 +204,7 @@ def make_params(
         mix=np.ascontiguousarray(np.round(_square_root(fd.matrix(count)) * ONE).astype(np.int64)),
         follow=_follow(fd.lag, count, dt),
         sigma=np.round(sigma).astype(np.int64),
+        **stress_tables(cfg),
         pairs=cfg.pairs,
         pair_weight=edge_weights(cfg)[cfg.pairs[:, 0], cfg.pairs[:, 1]],
     )

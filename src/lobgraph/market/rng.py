@@ -25,6 +25,7 @@ REPLAY = 8
 STAGGER = 9
 METAORDER = 10
 DAY = 11
+STRESS = 20
 
 
 @inlined()

@@ -70,7 +70,13 @@ SCALE = HEAD + 2  # multipliers of the rates by type, 1/4096: 2 * kind + (0 bid 
 COUNT = HEAD + 8  # events by type in this step
 RATE = HEAD + 14  # rates by type after the last event, 2^-20 /s
 EXCITED = HEAD + 20  # rates by type over their means as events excite them, 1/2^24
-EXCITE = HEAD + 26  # its parts by decay and type; then a signed length for each hidden order
+BESIDE = (
+    HEAD + 26
+)  # while the book runs alone, before an episode: what other books would add to EXCITED in the mean
+BASE = (
+    HEAD + 27
+)  # this step's rates by type before the state of the book and the excitation, as Flow.type_rate
+EXCITE = HEAD + 33  # its parts by decay and type; then a signed length for each hidden order
 TYPES = 6
 KIND_LIMIT, KIND_MARKET, KIND_CANCEL = 0, 1, 2
 FIFO, PRO_RATA = 0, 1  # queue discipline at a level
@@ -89,7 +95,12 @@ CUT = 8  # lots of orders cut by the inventory limit, this episode
 EDGE = (
     9  # half tick-lots, this episode: what its fills were better than the mid at the incoming order's arrival
 )
-ACCOUNT = 10
+CUT_VALUE = 10  # lots of orders cut by the limit of a position's value, this episode
+CUT_RATE = 11  # messages not sent for the limit of their rate, this episode
+REFUSED = 12  # messages refused while the book was halted, this episode
+MOST = 13  # lots that the value limit lets the agent hold in this step
+SENT = 14  # bit k: a message was sent k steps ago
+ACCOUNT = 15
 
 # --- clock of an environment: int64 columns of State.clock ---
 EPISODE = 0
@@ -118,6 +129,8 @@ VARIANCE = 3  # exponential average of squared one-step moves, ticks^2
 FEATURE = 4
 
 NOW, BEFORE, PEAK = 0, 1, 2
+CAUSE = 2  # column of State.active: why the agent's episode ended, one of the next
+GOING_ON, BY_DRAWDOWN, BY_VALUE = 0, 1, 2
 ORDER_PX, ORDER_REST, ORDER_AHEAD, ORDER_SHIFT = 0, 1, 2, 3  # rows of State.order, see Book
 
 # --- constants of a book: int64 columns of Params.book ---
@@ -144,7 +157,11 @@ FREE = 8  # 1: a taker without a target trades every book both ways, up to its i
 MUST_FINISH = 9
 BENCHMARK = 10  # MTM, ARRIVAL, TWAP: what a taker's reward is measured against
 MIRROR = 11
-AGENT_COLUMNS = 12
+MAX_POSITION = 12  # half tick-lots per book; 0: no limit
+RATE_MOST = 13  # messages in RATE_STEPS decisions, per book; 0: no limit
+RATE_STEPS = 14
+LIQUIDATE_VALUE = 15  # 1: a position that the mid takes past MAX_POSITION ends the agent's episode
+AGENT_COLUMNS = 16
 MTM, ARRIVAL, TWAP = 0, 1, 2
 LATENCY = 0  # seconds
 MAX_DRAWDOWN = 1  # tick-lots; inf: no limit
@@ -153,6 +170,42 @@ PRESENCE = 3  # ticks
 THRESHOLD = 4
 INVENTORY_PENALTY = 5
 OWN_WEIGHT = 6  # weight of the role's own reward term
+
+# --- an event: int64 columns of Params.stress ---
+CRASH, VOLATILITY, DROUGHT, SHOCK, FAT_FINGER, HALT = 0, 1, 2, 3, 4, 5  # in the order of config.stress.SHAPES
+EVENT_KIND = 0
+EVENT_STEP = 1  # in which it begins; AT_RANDOM: drawn at reset; BY_RATE: drawn in every step; NEVER
+EVENT_CHANCE = 2  # per step, 1/2^32
+EVENT_STARTS = 3  # steps in which it may begin, the first ones
+EVENT_LENGTH = 4  # steps
+EVENT_SIZE = 5  # multiplier in 1/4096, or lots
+EVENT_SHARE = 6  # of the noise lots that leave at its start, 1/65536
+EVENT_SIDE = 7  # BUY, SELL, BOTH, or 0: drawn at its start
+EVENT_SHOWN = 8
+EVENT_BOOKS = 9  # and on: for each book whether it is hit; of a shock by how much, 1/65536 tick
+AT_RANDOM, BY_RATE, NEVER = -1, -2, -3
+BUY, SELL, BOTH = 1, -1, 2
+
+# --- what an event does in an environment: int64 columns of State.event ---
+BEGINS = 0  # step of the next start that is known; -1: none
+SINCE_STEP = 1  # first step of the last one
+UNTIL_STEP = 2  # step after its last
+WAY = 3  # BUY, SELL, BOTH
+EVENT = 4
+
+# --- a book under stress: int64 columns of State.stress ---
+HALTED_UNTIL = 0  # step in which trading resumes
+HALTS = 1  # times that the circuit breaker has halted it in this episode
+PATH_START = 2  # step of the first mid that the circuit breaker looks at
+PATH = 3  # and on: twice the mid at step t in column PATH + t % window
+
+# --- the circuit breaker: int64 entries of Params.breaker ---
+BREAK_MOVE = 0  # half ticks; 0: counted in percent
+BREAK_PART = 1  # 1e-6 of the mid
+BREAK_WINDOW = 2  # steps; 0: no circuit breaker
+BREAK_STEPS = 3  # that a halt lasts
+BREAK_ALL = 4  # 1: every book is halted with the one that moved
+BREAKER = 5
 
 # --- columns of Flow.book and Flow.rate ---
 TILT = 0  # 1/65536 of probability per tick of mispricing
@@ -165,7 +218,9 @@ INSIDE = 6  # entries of the placement table that better it
 QUEUE_SHIFT = 7  # lots at best >> this is an index of Flow.queue_bin
 ACTIVE_META = 8  # hidden orders at any time; 0: none
 META_SHARE = 9  # of market orders, 1/65536
-FLOW_COLUMNS = 10
+FROM_OTHERS = 10  # share of the mean rates that events of other books bring, 1/2^24
+OTHERS_FIRST = 11  # the excitation by other books with which a first step begins, 1/2^24
+FLOW_COLUMNS = 12
 RATE_LIMIT, RATE_MARKET, RATE_CANCEL = 0, 1, 2
 
 MAKER, TAKER, ARBITRAGEUR = 0, 1, 2
@@ -199,12 +254,16 @@ class State(NamedTuple):
     fundamental: np.ndarray  # (E, U) int64, 1/65536 tick
     news: np.ndarray  # (E, U) int64, 1/65536 tick: where the fundamental would be without its lag
     deviation: np.ndarray  # (E, A) int64, 1/65536 tick: the venue's deviation from its underlying
+    event: np.ndarray  # (E, K, EVENT) int64
+    stress: np.ndarray  # (E, A, PATH + the circuit breaker's window) int64
     target: np.ndarray  # (E, G, A) int64 signed lots to trade in this episode, + buys
     equity: np.ndarray  # (E, G, 2) int64 half tick-lots marked to market before fees, columns NOW (at this decision) and BEFORE
     money: (
         np.ndarray
     )  # (E, G, 3) float64 tick-lots: fees paid NOW and BEFORE, and PEAK, the highest equity after fees
-    active: np.ndarray  # (E, G, 2) uint8, columns NOW and BEFORE: whether the agent's episode goes on
+    active: (
+        np.ndarray
+    )  # (E, G, 3) uint8, columns NOW and BEFORE: whether the agent's episode goes on; CAUSE: why not
 
 
 class Flow(NamedTuple):
@@ -228,9 +287,7 @@ class Flow(NamedTuple):
     spread_bin: np.ndarray  # (A, 256) int64 by spread in ticks, the last entry beyond
     queue_bin: np.ndarray  # (A, 1024) int64 by lots at best, shifted
     react: np.ndarray  # (A, S, Q, 3) int64 multipliers 1/4096
-    decay: (
-        np.ndarray
-    )  # (A, M) int64 halvings per second, 1/2^24; M: the most decays of a book, 0 without excitation
+    decay: np.ndarray  # (A, M) int64 halvings per second, 1/2^24, the slowest first; M: the most decays of a book, 0 without excitation
     jump: (
         np.ndarray
     )  # (R, A, M, 3, 2, 3) int64 1/2^24: by kind of the cause, same side or opposite, kind of the effect
@@ -283,12 +340,28 @@ class Params(NamedTuple):
     mix: np.ndarray  # (U, U) int64 square root of the correlation matrix, 1/65536
     follow: np.ndarray  # (U,) int64 1/65536: part of the way to its news that a fundamental goes in a step
     sigma: np.ndarray  # (R, U) int64 fundamental's move per step, 1/65536 tick
+    stressed: int  # 1: there are events or a circuit breaker
+    stress: np.ndarray  # (K, EVENT_BOOKS + A) int64
+    breaker: np.ndarray  # (BREAKER,) int64
+    shown: np.ndarray  # (N,) int64 kinds of events that agents see
     pairs: np.ndarray  # (P, 2) int64
     pair_weight: np.ndarray  # (P,) float32 edge weight of the pair
 
 
-def make_state(envs: int, books: int, window: int, agents: int, underlyings: int, memory: int = 0) -> State:
-    """Allocate the state of E environments, all zero; `step.reset` fills it. `memory`: tables.memory_of(flow)."""
+def make_state(
+    envs: int,
+    books: int,
+    window: int,
+    agents: int,
+    underlyings: int,
+    memory: int = 0,
+    events: int = 0,
+    path: int = 0,
+) -> State:
+    """Allocate the state of E environments, all zero; `step.reset` fills it.
+
+    memory: tables.memory_of(flow). events: rows of Params.stress. path: steps that the circuit breaker looks back.
+    """
     e, a, g = envs, books, agents
     return State(
         qty=np.zeros((e, a, window), np.int32),
@@ -302,10 +375,12 @@ def make_state(envs: int, books: int, window: int, agents: int, underlyings: int
         fundamental=np.zeros((e, underlyings), np.int64),
         news=np.zeros((e, underlyings), np.int64),
         deviation=np.zeros((e, a), np.int64),
+        event=np.zeros((e, events, EVENT), np.int64),
+        stress=np.zeros((e, a, PATH + path), np.int64),
         target=np.zeros((e, g, a), np.int64),
         equity=np.zeros((e, g, 2), np.int64),
         money=np.zeros((e, g, 3), np.float64),
-        active=np.zeros((e, g, 2), np.uint8),
+        active=np.zeros((e, g, 3), np.uint8),
     )
 
 

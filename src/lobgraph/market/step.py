@@ -8,38 +8,38 @@ from __future__ import annotations
 
 import numpy as np
 
-from .book import NOBODY, clear, market, quote, recentre, reduce_order, remark, rest_lots
-from .features import end_memory, spill_over, start_day, start_memory, time_of_day
+from .book import NOBODY, clear, recentre, remark, rest_lots
+from .features import (
+    clear_counts,
+    end_memory,
+    open_memory,
+    set_bases,
+    spill_over,
+    start_day,
+    start_memory,
+    time_of_day,
+)
 from .flow import move_fundamentals, move_regime, run_flow, total_rate, unit_normal, wait
 from .jit import inlined, kernel, pasted
 from .ledger import equity_of, fees_of
+from .risk import act, breach, liquidate, open_limits
 from .rng import ARRIVAL, FLOW, REPLAY, STAGGER, TARGET, U64, VENUE, WARMUP, below, draw, stream
 from .state import (
-    ACT_MARKET,
-    ACT_QUOTE,
     ACTION,
     ACTIVITY,
     ASK,
-    ASK_PX,
-    ASK_QTY,
     BEFORE,
     BID,
-    BID_PX,
-    BID_QTY,
-    COUNT,
-    CUT,
+    CAUSE,
     EPISODE,
     EVENTS,
+    GOING_ON,
     INITIAL_DEPTH,
     INITIAL_LEVELS,
     INITIAL_PX,
     INITIAL_SPREAD,
-    INVENTORY,
     LATENCY,
-    MARKET_QTY,
     MATCHING,
-    MAX_DRAWDOWN,
-    MAX_INVENTORY,
     MID_PREV,
     MID_SLOW,
     MID_START,
@@ -51,7 +51,6 @@ from .state import (
     ORDER_SHIFT,
     PASSIVE_BOUGHT,
     PEAK,
-    POST_ONLY,
     Q16,
     REGIME,
     RICH,
@@ -59,7 +58,6 @@ from .state import (
     START_NS,
     STEP,
     TARGET_SIDE,
-    TYPES,
     UNDERLYING,
     VARIANCE,
     VENUE_STD,
@@ -67,6 +65,7 @@ from .state import (
     WARMUP_NS,
     Book,
 )
+from .stress import begin_stress, open_book, reset_stress
 from .tape import load_tape, run_tape
 
 NS = 1_000_000_000
@@ -119,38 +118,6 @@ def order_arrivals(p, state, env, a):
 
 
 @inlined()
-def act(p, b, message, g):
-    """Carry out one agent's message on a book, cut to its inventory limit."""
-    kind = message[ACTION]
-    if kind == 0:
-        return
-    inventory = b.account[g, INVENTORY]
-    room_up = p.agent[g, MAX_INVENTORY] - inventory
-    room_down = p.agent[g, MAX_INVENTORY] + inventory
-    if kind == ACT_QUOTE:
-        bid = min(np.int64(message[BID_QTY]), room_up)
-        ask = min(np.int64(message[ASK_QTY]), room_down)
-        b.account[g, CUT] += message[BID_QTY] - bid + message[ASK_QTY] - ask
-        quote(
-            b,
-            g,
-            np.int64(message[BID_PX]),
-            bid,
-            np.int64(message[ASK_PX]),
-            ask,
-            p.self_trade,
-            p.agent[g, POST_ONLY],
-        )
-    elif kind == ACT_MARKET:
-        wanted = np.int64(message[MARKET_QTY])
-        room = room_up - b.rest[2 * g] if wanted > 0 else room_down - b.rest[2 * g + 1]
-        lots = min(abs(wanted), max(room, 0))
-        b.account[g, CUT] += abs(wanted) - lots
-        if lots > 0:
-            market(b, g, lots if wanted > 0 else -lots, p.self_trade)
-
-
-@inlined()
 def step_book(p, f, tape, state, env, a):
     """One decision interval of book a: noise (or tape) and the agents' messages in order of arrival."""
     b = book_of(state, env, a)
@@ -165,6 +132,11 @@ def step_book(p, f, tape, state, env, a):
             b.account[g, column] = 0
     remark(b)
     agents = state.arrival.shape[2]
+    for g in range(agents):
+        open_limits(p, b, g)
+    halted = 0
+    if p.stressed:
+        halted = open_book(p, b, state, env, a)
     key = stream(p.seed, p.first_env + env, a, clock[EPISODE], clock[STEP], FLOW)
     fundamental = fundamental_of(p, state, env, a)
     index, now = 0, 0.0
@@ -184,11 +156,11 @@ def step_book(p, f, tape, state, env, a):
                 run_tape(b, tape, a, key, start_ns + p.dt_ns)
             elif until > 0.0:
                 run_tape(b, tape, a, key, start_ns + np.int64(until * NS))
-        else:
+        elif halted == 0:
             index, due, rate = run_flow(b, f, regime, a, fundamental, key, index, now, due, rate, until)
             now = until
         if i < agents:
-            act(p, b, state.message[env, a, g], g)
+            act(p, b, state.message[env, a, g], g, halted)
     end_memory(b, f, a, p.dt)
     recentre(b)
 
@@ -196,13 +168,17 @@ def step_book(p, f, tape, state, env, a):
 @inlined()
 def _first_event(b, f, regime, a, fundamental, key):
     """Time (seconds) of event 0 of the stream, and the rate it was drawn at."""
+    if f.book[a, RICH]:
+        set_bases(b, f, regime, a)
     rate = total_rate(b, f, regime, a, fundamental)
     return wait(f, draw(key, 1), rate), rate
 
 
 @inlined()
 def begin_step(p, f, state, env):
-    """Move the environment's regime and fundamentals for the step about to run (synthetic markets)."""
+    """What befalls the environment, and its regime and fundamentals, for the step about to run."""
+    if p.stressed:
+        begin_stress(p, f, state, env)
     if p.replay == 0:
         move_regime(p, state, env, 0)
         move_fundamentals(p, f, state, env)
@@ -215,15 +191,14 @@ def begin_flow(p, f, state, env):
     spill_over(p, f, state, env)
     for a in range(state.head.shape[1]):
         if f.book[a, RICH]:
-            for j in range(TYPES):
-                state.head[env, a, COUNT + j] = 0
+            clear_counts(state.head[env, a])
             if p.day.shape[0] > 0:
                 state.head[env, a, ACTIVITY] = p.day[time_of_day(p, state, env), 0]
 
 
 @inlined()
 def end_step(p, state, env):
-    """Advance the clock; end the episodes of agents that broke their drawdown limit, liquidating what they hold.
+    """Advance the clock; end the episodes of agents that broke a limit which does so, liquidating what they hold.
 
     Moves state.equity, money and active from NOW to BEFORE and sets their values after the step. Returns the number of agents still active.
     """
@@ -234,10 +209,13 @@ def end_step(p, state, env):
         net = 0.5 * equity_of(state, env, g, p.mark_others)
         net -= fees_of(state.account, env, g, p.taker_fee, p.maker_rebate)
         money[PEAK] = max(money[PEAK], net)
-        if state.active[env, g, NOW] and net < money[PEAK] - p.agent_float[g, MAX_DRAWDOWN]:
-            for a in range(state.head.shape[1]):
-                liquidate(p, book_of(state, env, a), g)
-            state.active[env, g, NOW] = 0
+        if state.active[env, g, NOW]:
+            cause = breach(p, state, env, g, net, money[PEAK])
+            if cause != GOING_ON:
+                for a in range(state.head.shape[1]):
+                    liquidate(p, book_of(state, env, a), g)
+                state.active[env, g, NOW] = 0
+                state.active[env, g, CAUSE] = cause
     active = 0
     for g in range(p.agent.shape[0]):  # after every liquidation, which moves the marks of the others
         state.equity[env, g, BEFORE] = state.equity[env, g, NOW]
@@ -246,16 +224,6 @@ def end_step(p, state, env):
         state.money[env, g, NOW] = fees_of(state.account, env, g, p.taker_fee, p.maker_rebate)
         active += state.active[env, g, NOW]
     return active
-
-
-@kernel()
-def liquidate(p, b, g):
-    """Cancel the agent's orders on a book and trade its inventory away at market."""
-    reduce_order(b, 2 * g, 0)
-    reduce_order(b, 2 * g + 1, 0)
-    inventory = b.account[g, INVENTORY]
-    if inventory != 0:
-        market(b, g, -inventory, p.self_trade)
 
 
 # --- reset ---
@@ -289,6 +257,7 @@ def reset_env(p, f, tape, state, env):
         state.money[env, g, NOW] = 0.0
         state.money[env, g, PEAK] = 0.0
         state.active[env, g, NOW] = 1
+        state.active[env, g, CAUSE] = GOING_ON
         for a in range(state.head.shape[1]):
             key = stream(p.seed, p.first_env + env, a, episode, g, TARGET)
             side = p.agent[g, TARGET_SIDE]
@@ -299,6 +268,8 @@ def reset_env(p, f, tape, state, env):
         key = stream(p.seed, p.first_env + env, 0, episode, 0, STAGGER)
         clock[STEP] = below(draw(key, 0) >> U64(32), p.episode_steps)
         clock[START_NS] -= clock[STEP] * p.dt_ns  # the books stand at the time of this step
+    if p.stressed:
+        reset_stress(p, state, env)
 
 
 @kernel()
@@ -322,13 +293,14 @@ def reset_book(p, f, tape, state, env, a):
                 rest_lots(b, -1, ask + level, depth, NOBODY)
         key = stream(p.seed, p.first_env + env, a, clock[EPISODE], 0, WARMUP)
         regime = clock[REGIME]
-        start_memory(p, f, state, env, a)
+        start_memory(p, f, state, env, b, a)
         if p.day.shape[0] > 0:
             b.head[ACTIVITY] = p.day[time_of_day(p, state, env), 0]
         due, rate = _first_event(b, f, regime, a, fundamental, key)
         until = p.book[a, WARMUP_NS] * 1e-9
         run_flow(b, f, regime, a, fundamental, key, 0, 0.0, due, rate, until)
-        end_memory(b, f, a, until)
+        if f.book[a, RICH]:
+            open_memory(b, f, a, until)
     recentre(b)
     b.head[OFI] = 0
     b.head[VOLUME] = 0

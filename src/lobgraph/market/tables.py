@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import norm
 
-from ..config import Config, FlowConfig, ReactiveConfig, SizeConfig
+from ..config import Config, FlowConfig, HawkesConfig, ReactiveConfig, SizeConfig
 from .state import ACTIVE_META, EXCITE, HEAD, RICH, SIZE_CANCEL, TYPES, Flow
+from .stress_tables import presses_rates
 
 SIZE_BINS = 1024
 WAIT_BINS = 2048
@@ -114,12 +115,14 @@ def make_flow(cfg: Config, rich: bool = False) -> Flow:
         [round(f.tilt_max * 65536) for f in flows],
         [len(t) for t in limits],
         accept_len,
-        [int(rich or cfg.intraday is not None or is_rich(f)) for f in flows],
+        [int(rich or cfg.intraday is not None or presses_rates(cfg) or is_rich(f)) for f in flows],
         [int(f.reference == "own") for f in flows],
         [f.inside for f in flows],
         queue_shift,
         [m.active if m else 0 for m in metas],
         [round(m.share * 65536) if m else 0 for m in metas],
+        [round(f.hawkes.cross * ONE24) if f.hawkes else 0 for f in flows],
+        [round(_others_first(f.hawkes, cfg.market.dt) * ONE24) if f.hawkes else 0 for f in flows],
     ]
     return Flow(
         rate=np.ascontiguousarray(np.stack(rates, axis=-1)),
@@ -128,7 +131,7 @@ def make_flow(cfg: Config, rich: bool = False) -> Flow:
         accept=accept,
         size=sizes.astype(np.int32),
         book=np.ascontiguousarray(np.array(columns, dtype=np.int64).T),
-        type_rate=np.ascontiguousarray(np.round(np.minimum(by_type, 2.0**52)).astype(np.int64)),
+        type_rate=np.ascontiguousarray(np.round(np.minimum(by_type, 2.0**41)).astype(np.int64)),
         spread_bin=spread_bin,
         queue_bin=queue_bin,
         react=react,
@@ -144,6 +147,12 @@ def make_flow(cfg: Config, rich: bool = False) -> Flow:
         ),
         normal=normal_table(),
     )
+
+
+def _others_first(hawkes: HawkesConfig, dt: float) -> float:
+    """Mean excitation by other books at the beginning of a step, after what the last step's events add."""
+    x = min(hawkes.decays) * dt
+    return hawkes.cross * x / -np.expm1(-x)
 
 
 def is_rich(flow: FlowConfig) -> bool:
@@ -189,15 +198,15 @@ def _excitation(flows: tuple[FlowConfig, ...], scale: np.ndarray) -> tuple[np.nd
     for a, f in enumerate(flows):
         if f.hawkes is None:
             continue
-        m, rates, kernel = len(f.hawkes.decays), f.mean_rates(), f.hawkes.kernel()
-        decays = np.asarray(f.hawkes.decays)
+        order = np.argsort(f.hawkes.decays)  # the slowest first
+        m, rates, kernel = len(order), f.mean_rates(), f.hawkes.kernel()[order]
+        decays = np.asarray(f.hawkes.decays)[order]
         decay[a, :m] = decays
         mean[a, :m] = np.einsum("i,misj,j->mj", rates, kernel, 1.0 / rates)
-        mean[a, np.argmin(decays)] += f.hawkes.cross
         jump[a, :m] = kernel * decays[:, None, None, None] / rates
-        ground[a] = np.maximum(1.0 - mean[a].sum(axis=0), 0.0)
+        ground[a] = np.maximum(1.0 - mean[a].sum(axis=0) - f.hawkes.cross, 0.0)
     jump = jump[None] / np.maximum(scale, 1e-9)[:, None, None, :, None, None]
-    fixed = (np.minimum(x * ONE24, 2.0**38) for x in (decay * np.log2(np.e), jump, ground, mean))
+    fixed = (np.minimum(x * ONE24, 2.0**37) for x in (decay * np.log2(np.e), jump, ground, mean))
     return tuple(np.ascontiguousarray(np.round(x).astype(np.int64)) for x in fixed)
 
 

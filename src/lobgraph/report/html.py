@@ -70,7 +70,7 @@ def write_report(
     drawn = comparison_figures(names, series or {}, role, tables["intervals"], tables.get("differences"))
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    images = _save(directory / "figures", {**drawn, **(figures or {})})
+    images = save_images(directory / "figures", {**drawn, **(figures or {})})
     for name, table in tables.items():
         write_atomic(directory / f"{name}.csv", table.to_csv(index=False).encode())
     path = directory / "report.html"
@@ -88,7 +88,7 @@ def _check(names: Sequence[str], tables: Mapping[str, pd.DataFrame]) -> None:
             raise ValueError(f"{name}: {unknown[0]!r} is not among the names {list(names)}")
 
 
-def _save(directory: Path, figures: Mapping[str, Figure]) -> list[Image]:
+def save_images(directory: Path, figures: Mapping[str, Figure]) -> list[Image]:
     """Write each figure to a file of its own."""
     images, taken = [], set()
     for name, fig in figures.items():

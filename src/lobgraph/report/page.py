@@ -78,10 +78,15 @@ def page(report: Report, images: Sequence[Image]) -> str:
             for name, text in sections.items()
         ),
     ]
+    return html(report.title, parts)
+
+
+def html(title: str, parts: Iterable[str]) -> str:
+    """A page of these parts, which are HTML; the title is escaped."""
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(report.title)}</title><style>{STYLE}</style></head>\n<body>\n" + "\n".join(filter(None, parts))
+        f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n<body>\n" + "\n".join(filter(None, parts))
         + "\n</body></html>\n"
     )  # fmt: skip
 
@@ -175,12 +180,13 @@ def _figures(images: Sequence[Image]) -> str:
     said, text = set(), ""
     for image in images:
         words = caption(image.name)
-        text += _figure(image, "As above." if words in said else words)
+        text += figure_of(image, "As above." if words in said else words)
         said.add(words)
     return text
 
 
-def _figure(image: Image, words: str) -> str:
+def figure_of(image: Image, words: str) -> str:
+    """A figure on the page, with the words under it."""
     data = base64.b64encode(image.path.read_bytes()).decode()
     alt = escape(image.name.replace("_", " ").replace("-", ", "), quote=True)
     return (

@@ -11,12 +11,14 @@ from ..market import state as ms
 from ..market.rng import U64, draw
 
 
-def make_book(window: int, bid: int, ask: int, levels: int, depth: int, agents: int = 1) -> ms.Book:
-    """A book with `depth` noise lots on `levels` levels a side, prices in ticks."""
+def make_book(
+    window: int, bid: int, ask: int, levels: int, depth: int, agents: int = 1, memory: int = 0
+) -> ms.Book:
+    """A book with `depth` noise lots on `levels` levels a side, prices in ticks. `memory`: as for make_state."""
     px, rest, ahead, shift = np.zeros((4, 2 * agents), np.int32)
     b = ms.Book(
         np.zeros(window, np.int32),
-        np.zeros(ms.HEAD, np.int64),
+        np.zeros(ms.HEAD + memory, np.int64),
         px,
         rest,
         ahead,

@@ -1,0 +1,62 @@
+"""stress: do these agents amplify or damp a crash, by how much, with what confidence?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .app import Overrides, Seed, app
+from .comparing import Agents, Progress, beside, check_directory, command_line, others_of, run_of
+
+
+@app.command()
+def stress(
+    who: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="WHO...", help="Runs and strategies, e.g. at_best or fixed_spread:half_spread=2."
+        ),
+    ],
+    scenarios: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,...",
+            help="crash, volatility, drought, shock, fat_finger, halt, or configured: all events of the scenario's own `stress`. "
+            "Default: configured, or crash,drought,fat_finger where it has none.",
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Scenario to play; default: that of the first run among WHO.")
+    ] = None,
+    role: Annotated[str | None, typer.Option(help="Role that WHO act in, where it is not plain.")] = None,
+    agents: Agents = None,
+    overrides: Overrides = None,
+    episodes: Annotated[int, typer.Option(min=2, help="Episodes of each market.")] = 500,
+    after: Annotated[float, typer.Option(min=0.001, help="Seconds looked at beyond an event's end.")] = 60.0,
+    seed: Seed = 1_000_003,
+    directory: Annotated[Path, typer.Option("--out", help="Reports go to OUT/<time>-s<seed>/.")] = Path(
+        "artifacts/stress"
+    ),
+) -> None:
+    """Play runs and strategies through crashes and droughts, with and without the event, with and without agents."""
+    from ..config import ConfigError, load_config
+    from ..evaluation.stress import stress as play
+    from ..report.stress_report import present_stress
+    from ..rl.actors import resolve_all
+
+    if len(set(who)) < len(who):
+        raise ConfigError("stress: somebody is given twice")
+    check_directory(directory)
+    runs = [path for path in map(run_of, who) if path is not None and path.is_dir()]
+    source = config or (runs[0] / "config.yaml" if runs else None)
+    if source is None:
+        raise ConfigError("stress: no run among WHO tells which market to play; give --config CONFIG")
+    cfg = load_config(source, overrides or ())
+    own, actors = resolve_all({name: run_of(name) or name for name in who}, role)
+    others = others_of(cfg, own, agents, runs[0] if runs and config is None else None)
+    notes = [beside(cfg, r, others[r]) for r in others]
+    names = [name.strip() for name in scenarios.split(",") if name.strip()] if scenarios else None
+    found = play(cfg, own, actors, others, names, episodes, seed, after, Progress(notes))
+    present_stress(found, directory, notes, command_line())
