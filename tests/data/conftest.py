@@ -1,4 +1,4 @@
-"""Lets the tests import the file maker beside them, and finds the real data where there is any."""
+"""Lets the tests import the file maker beside them and the reference implementations in tests/oracle, and finds the real data where there is any."""
 
 import os
 import sys
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 REAL = Path(os.environ.get("LOBGRAPH_DATA") or Path(__file__).parents[3] / "shared" / "data")
 
 

@@ -183,7 +183,7 @@ def test_refine_finds_known_multipliers(path):
 
 def test_calibration_writes_a_scenario(path, tmp_path):
     lines = []
-    c = calibrate(path, name="made", rounds=1, seconds=100, report=lines.append)
+    c = calibrate(path, name="made", rounds=1, seconds=100, features="none", report=lines.append)
     assert lines[0] == "calibrate: reading"
     assert set(c.table()["figure"]) >= {"spread [ticks]", "depth at best [lots]", "cancels /s"}
     out = write_config(c, tmp_path / "configs" / "made.yaml")
@@ -197,6 +197,27 @@ def test_calibration_writes_a_scenario(path, tmp_path):
     write_config(c, out, force=True)
     with pytest.raises(DataError, match="rounds must be"):
         calibrate(path, rounds=-1)
+
+
+def test_calibration_with_features_writes_a_scenario(path, tmp_path):
+    """What the data allow is in the YAML and in the table; what they do not is said, or refused where it was asked for."""
+    c = calibrate(path, rounds=1, seconds=100)
+    cfg = load_config(write_config(c, tmp_path / "rich.yaml"))
+    flow = cfg.flows[0]
+    assert flow.reference == "own"
+    assert flow.hawkes is not None or c.features.strength == [0.0]
+    assert flow.reactive is not None
+    assert flow.reactive.placement is not None
+    assert set(c.fits()["feature"]) >= {"hawkes", "reactive"}
+    assert any("lag: needs two assets" in note for note in c.notes)
+    assert any("intraday: needs" in note for note in c.notes)
+    with pytest.raises(DataError, match="lag: needs two assets"):
+        calibrate(path, features="lag")
+    with pytest.raises(DataError, match="'hawks' is none of"):
+        calibrate(path, features="hawks,lag")
+    half = calibrate(path, features=["metaorders"], start=34_200.0, end=34_500.0, rounds=0, seconds=60)
+    assert half.facts[0].seconds == 300.0
+    assert make_config(half.config).flows[0].reference == "opposite"
 
 
 def check_figures(c, books):

@@ -42,6 +42,20 @@ def data_calibrate(
     rounds: Annotated[
         int, typer.Option(min=0, help="Rounds of refinement by simulation; 0: as measured.")
     ] = 6,
+    start: Annotated[str, typer.Option(help="Time of day from which to fit, like 09:30.")] = "",
+    end: Annotated[str, typer.Option(help="Time of day up to which to fit, like 13:00.")] = "",
+    features: Annotated[
+        str,
+        typer.Option(
+            help="Of hawkes,metaorders,reactive,intraday,lag,regimes; all that the data allow; none."
+        ),
+    ] = "all",
+    reference: Annotated[
+        str,
+        typer.Option(
+            help="Best price from which the tables count: own or opposite; by itself: own with reactive."
+        ),
+    ] = "",
     seed: Annotated[int, typer.Option(min=0)] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
@@ -49,9 +63,17 @@ def data_calibrate(
     if out.exists() and not force:  # before the minutes of work, not after
         raise FileExistsError(17, "exists already; choose another name or give --force", str(out))
     from ..data.calibrate import calibrate, write_config
+    from ..data.span import time_of_day
+    from ..data.tables import reference_of
 
-    result = calibrate(files, tick=tick, lot=lot, name=name, rounds=rounds, seed=seed, report=note)
+    result = calibrate(
+        files, tick=tick, lot=lot, name=name, rounds=rounds, seed=seed, features=features, report=note,
+        start=time_of_day(start) if start else None, end=time_of_day(end) if end else None,
+        reference=reference_of(reference) if reference else None,
+    )  # fmt: skip
     show(result.table(), "Data, and simulated markets")
+    if len(fits := result.fits()):
+        show(fits, "Features")
     for line in result.notes:
         say(line)
     say(f"written: {write_config(result, out, force=force)}")

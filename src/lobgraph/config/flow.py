@@ -59,6 +59,10 @@ class HawkesConfig(Section):
         0.0  # share of the mean rates that events of the same kind in other books bring, by correlation, a step later
     )
 
+    cancels: Positive | None = (
+        None  # mean cancels /s a side, in units of which they are excited; None: those of full size that balance the flow
+    )
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         for key in ("branching", "same_side"):
@@ -238,6 +242,8 @@ class FlowConfig(Section):
         cancel = (
             limit * self.limit_size.average() - market * self.market_size.average()
         ) / self.cancel_size.average()
+        if self.hawkes is not None and self.hawkes.cancels is not None:
+            cancel = self.hawkes.cancels
         return np.array([limit, market, cancel])
 
     def limit_table(self) -> np.ndarray:

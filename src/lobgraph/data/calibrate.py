@@ -1,13 +1,14 @@
 """Recorded days -> a scenario: the flow, regimes and fundamentals of a market like them, as YAML that `train` accepts.
 
-Measured: rates by distance, sizes, market orders, regimes, correlations, volatility, prices. Refined by simulation (see
-`refine`): few multipliers of these, so that spread, depth at best, cancels and volatility come out as measured.
+Measured: rates by distance, sizes, market orders, correlations, volatility, prices; features of the flow (see `features`).
+Refined by simulation (see `refine`): few multipliers of these, so that spread, depth at best, cancels and volatility come
+out as measured; then correlations and lags, so that the correlations at 1, 10 and 60 s do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,21 @@ import yaml
 
 from ..config import Config, make_config
 from .facts import Day, Facts, correlation, measure
+from .features import Features, measure_features, wanted
+from .lag import HORIZONS, solve, variance_growth
 from .load import clock, read_all
 from .recording import DataError
 from .refine import KNOBS, apply, as_multipliers, refine
-from .regimes import measure_regimes
+from .regimes import SINGLE
 from .simulate import Simulated, simulate
-from .tables import Tables, measure_tables
+from .tables import Reference, Tables, measure_tables
 
 TILT = 0.3  # probability of buying rises by this when the fundamental is one mean spread above the mid
 MIN_SAMPLES = 100  # returns a correlation needs
+LAG_ROUNDS = 5
+LEVEL_ROUNDS = 3
+STRENGTHS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # of excitation, as shares of the fit's
+RUNAWAY = 1.8  # rates over those without excitation
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,7 @@ class Calibration:
     raw: list[Simulated]  # the market of the measured tables
     refined: list[Simulated]  # the market of `config`, on other random numbers than it was fitted on
     multipliers: list[dict[str, float]]  # what refinement changed, see `refine`
+    features: Features
     notes: list[str] = field(default_factory=list)
 
     def table(self) -> pd.DataFrame:
@@ -61,62 +69,181 @@ class Calibration:
                 (f.name, key, *values, values[2] / values[0] if values[0] else np.nan)
                 for key, values in figures.items()
             ]
+        if self.features.lag:
+            rows += self._correlations(self.features.lag.measured)
         return pd.DataFrame(rows, columns=["book", "figure", "data", "raw tables", "calibrated", "ratio"])
+
+    def _correlations(self, measured: np.ndarray) -> list[tuple[str, str, float, float, float, float]]:
+        """Each book's mean correlation with the others."""
+        rows, others = [], ~np.eye(len(self.facts), dtype=bool)
+        for i, h in enumerate(HORIZONS):
+            raw, fit = together(self.raw, h), together(self.refined, h)
+            for a, f in enumerate(self.facts):
+                values = [float(c[a, others[a]].mean()) for c in (measured[i], raw, fit)]
+                rows.append(
+                    (
+                        f.name,
+                        f"mean correlation {h} s",
+                        *values,
+                        values[2] / values[0] if values[0] else np.nan,
+                    )
+                )
+        return rows
+
+    def fits(self) -> pd.DataFrame:
+        """Settings of the features, and how well they fit: one row per book (or `all`), feature and figure."""
+        return self.features.table([f.name for f in self.facts])
 
 
 def calibrate(
     paths: Sequence[str | Path] | str | Path, *, tick: int = 100, lot: int = 1, name: str = "calibrated",
-    window: float = 10.0, rounds: int = 10, seconds: float = 3000.0, seed: int = 0,
+    start: float | None = None, end: float | None = None, features: Sequence[str] | str = "all",
+    reference: Reference | None = None, window: float = 10.0, rounds: int = 10, seconds: float = 3000.0, seed: int = 0,
     report: Callable[[str], None] | None = None,
 ) -> Calibration:  # fmt: skip
     """Calibrate a market to files of one or several assets (LOBSTER pairs or npz sets, also mixed).
 
-    `tick`, `lot`: as for the readers. `window`: seconds over which regimes are told apart. `rounds` of refinement (0:
-    measured tables as they are), each simulating `seconds` in 8 environments per multiplier. `report` is called with one
-    line of progress at a time. Raises DataError.
+    `tick`, `lot`, `start`, `end` (seconds after midnight): as for the readers. `features`: names, 'all' (that the data
+    allow) or 'none'. `reference`: best price from which the tables count; None: own with the feature reactive, else
+    opposite. `window`: seconds over which regimes are told apart. `rounds` of refinement (0: measured tables as they are),
+    each simulating `seconds` in 8 environments per multiplier. `report` is called with one line of progress at a time.
+    Raises DataError.
     """
     if rounds < 0 or not 60.0 <= seconds <= 1e6 or not window > 0:
         raise DataError(
             f"rounds must be 0 or more, seconds 60 to 1e6, window above 0; got {rounds}, {seconds:g}, {window:g}"
         )
+    names = wanted(features)
+    reference = reference or ("own" if "reactive" in names else "opposite")
     say = report or (lambda line: None)
     say("calibrate: reading")
-    days = read_all(paths, tick=tick, lot=lot)
+    days = read_all(paths, tick=tick, lot=lot, start=start, end=end)
     say("calibrate: measuring")
-    facts, tables = [measure(d) for d in days], [measure_tables(d) for d in days]
-    regimes, said = measure_regimes(days, window)
+    facts, tables = [measure(d) for d in days], [measure_tables(d, reference) for d in days]
+    found = measure_features(days, tables, names, window, must=features != "all", report=say)
     corr, note = _correlation(days)
-    base = _base(name, facts, tables, regimes, corr)
+    base = _base(name, facts, tables, found, corr)
+    happen = [np.array([t.limit_rates.sum(), t.market_rate, t.cancel_events / 2.0]) for t in tables]
+    level = list(tables)
 
-    def build(knobs: Sequence[dict[str, float]]) -> dict[str, Any]:
-        return _with_flows(base, facts, tables, knobs)
+    def build(knobs: Sequence[dict[str, float]], base: dict[str, Any] = base) -> dict[str, Any]:
+        return _with_flows(base, facts, level, found, happen, knobs)
 
     def config_of(knobs: Sequence[dict[str, float]]) -> Config:
         return make_config(build(knobs))
 
-    ones = [as_multipliers(np.zeros(len(KNOBS))) for _ in days]
+    ones = [as_multipliers(np.zeros(len(KNOBS)), reference) for _ in days]
     cancels = [t.cancel_events for t in tables]
     knobs = ones
+
+    def fit(rounds: int) -> list[dict[str, float]]:
+        draws = lambda cfg: simulate(cfg, seconds=seconds, seed=seed)  # noqa: E731
+        return refine(config_of, facts, cancels, draws, rounds, say, reference, knobs)
+
+    def relevel() -> None:
+        """Tables such that limit and market orders come as often as measured, in whatever states the market is."""
+        for _ in range(LEVEL_ROUNDS):
+            made = simulate(config_of(knobs), seconds=2 * seconds, seed=seed + 1)
+            for a, (t, m, h) in enumerate(zip(level, made, happen, strict=True)):
+                limit, market = 2.0 * h[0] / max(m.limit_rate, 1e-9), 2.0 * h[1] / max(m.market_rate, 1e-9)
+                limit, market = (float(np.clip(x, 0.7, 1.4)) for x in (limit, market))
+                level[a] = replace(t, limit_rates=t.limit_rates * limit, market_rate=t.market_rate * market)
+
+    featured = any([*found.hawkes, *found.reactive, *found.metaorders])
+    if any(found.hawkes):
+        found.strength = [0.0] * len(days)  # the multipliers first, so that the tables' rates are the data's
+        if rounds:
+            knobs = fit(rounds)
+            relevel()
+        found.strength = _steady(found, lambda: config_of(knobs), seed, say)
+        found.notes += [
+            f"{d.name}: excitation of full strength makes the simulated market run away; {v:g} of it is used"
+            for d, v, h in zip(days, found.strength, found.hawkes, strict=True) if h and v < 1.0
+        ]  # fmt: skip
     if rounds:
-        knobs = refine(
-            config_of,
-            facts,
-            cancels,
-            lambda cfg: simulate(cfg, seconds=seconds, seed=seed),
-            rounds,
-            say,
-        )
+        for _ in range(2 if featured else 1):
+            if featured:
+                relevel()
+            knobs = fit(rounds)
+        if featured:
+            relevel()
+    tuned = base
+    if found.lag and rounds:
+        tuned = _tune_lags(base, lambda b: build(knobs, b), found, days, seconds, seed, say)
     fresh = seed + 1_000_003
+    config, level = build(knobs, tuned), list(tables)
     return Calibration(
-        config=build(knobs),
+        config=config,
         facts=facts,
         cancels=cancels,
         limits=[2.0 * float(t.limit_rates.sum()) for t in tables],
         raw=simulate(config_of(ones), seconds=2 * seconds, seed=fresh),
-        refined=simulate(config_of(knobs), seconds=2 * seconds, seed=fresh),
+        refined=simulate(make_config(config), seconds=2 * seconds, seed=fresh),
         multipliers=knobs,
-        notes=[said, note, *_notes(days, tables)],
+        features=found,
+        notes=[
+            found.regimes.said if found.regimes else "one regime",
+            note,
+            *_notes(days, tables),
+            *found.notes,
+        ],
     )
+
+
+def _steady(
+    found: Features, config: Callable[[], Config], seed: int, say: Callable[[str], None]
+) -> list[float]:
+    """By book, the largest of STRENGTHS at which excitation keeps the simulated rates within RUNAWAY of those without it:
+    states of the book multiply what others bring, and beyond some strength orders bring more than one other each."""
+    books = range(len(found.hawkes))
+    usual = simulate(config(), seconds=300.0, seed=seed)
+    strength, going = [0.0] * len(books), [h is not None for h in found.hawkes]
+    for value in STRENGTHS:
+        if not any(going):
+            break
+        say(f"calibrate: excitation at {value:g} of its strength")
+        found.strength = [value if going[a] else 0.0 for a in books]
+        made = simulate(config(), seconds=300.0, seed=seed)
+        for a in books:
+            pairs = [(made[a].limit_rate, usual[a].limit_rate), (made[a].market_rate, usual[a].market_rate),
+                     (made[a].cancel_rate, usual[a].cancel_rate)]  # fmt: skip
+            going[a] = going[a] and all(now <= RUNAWAY * before for now, before in pairs)
+            strength[a] = value if going[a] else strength[a]
+    return strength
+
+
+def together(made: Sequence[Simulated], horizon: int) -> np.ndarray:
+    """(A, A) correlation of simulated mids over `horizon` seconds; NaN where it was not simulated."""
+    nan = [np.nan] * len(made)
+    return np.array([m.correlation.get(horizon, nan) for m in made])
+
+
+def _tune_lags(
+    base: dict[str, Any], build: Callable[[dict[str, Any]], dict[str, Any]], found: Features, days: Sequence[Day],
+    seconds: float, seed: int, say: Callable[[str], None],
+) -> dict[str, Any]:  # fmt: skip
+    """Correlations and lags of the fundamentals moved until the simulated mids correlate as measured: what the closed form
+    is fitted to is shifted by what the simulation misses. Returns `base` with the best found."""
+    assert found.lag is not None
+    measured, growth = found.lag.measured, variance_growth(days)
+    target, best = measured.copy(), (np.inf, base)
+    for turn in range(LAG_ROUNDS):
+        lag, rho = solve(target, growth)
+        tried = base | {"fundamentals": _fundamentals(rho, lag)}
+        made = simulate(make_config(build(tried)), seconds=seconds, seed=seed)
+        missing = measured - np.stack([together(made, h) for h in HORIZONS])
+        misfit = float(np.sqrt((missing**2).mean()))
+        say(f"calibrate: lags, round {turn + 1} of {LAG_ROUNDS}, misfit of correlations {misfit:.3f}")
+        if misfit < best[0]:
+            best = misfit, tried
+        target = np.clip(target + missing, -0.99, 0.99)
+    return best[1]
+
+
+def _fundamentals(rho: np.ndarray, lag: np.ndarray | None = None) -> dict[str, Any]:
+    """Correlation and lag of `fundamentals`."""
+    section: dict[str, Any] = {"correlation": [[float(v) for v in row] for row in nearest_correlation(rho)]}
+    return section if lag is None else section | {"lag": [round(float(v), 3) for v in lag]}
 
 
 def write_config(calibration: Calibration, path: str | Path, force: bool = False) -> Path:
@@ -133,6 +260,9 @@ def write_config(calibration: Calibration, path: str | Path, force: bool = False
     lines += ["", "Measured, but for these multipliers fitted by simulation:"]
     for f, knobs in zip(calibration.facts, calibration.multipliers, strict=True):
         lines.append(f"  {f.name}: " + ", ".join(f"{k} {v:.3g}" for k, v in knobs.items()))
+    fits = calibration.fits()
+    if len(fits):
+        lines += ["", "Features:", *fits.round(4).to_string(index=False).split("\n")]
     lines += ["", *calibration.notes]
     make_config(calibration.config)  # never write what cannot be read
     text = "".join(f"# {line}".rstrip() + "\n" for line in lines)
@@ -143,7 +273,7 @@ def write_config(calibration: Calibration, path: str | Path, force: bool = False
 
 
 def _base(
-    name: str, facts: list[Facts], tables: list[Tables], regimes: dict[str, Any], corr: np.ndarray
+    name: str, facts: list[Facts], tables: list[Tables], found: Features, corr: np.ndarray
 ) -> dict[str, Any]:
     """Everything of the scenario but flows and volatilities."""
     lots = max(round(float(np.mean([t.limit_size[0] @ t.limit_size[1] for t in tables]))), 1)
@@ -159,28 +289,31 @@ def _base(
         "risk": {"max_inventory": 20 * lots},
     }
     other = {"max_size": lots, "risk": {"max_inventory": 20 * lots}}
+    day = {"intraday": found.intraday.section()} if found.intraday else {}
+    lag = found.lag
     return {
         "name": name,
         "market": {
             "books": [f.name for f in facts],
             "initial_price": [round(f.price) for f in facts],
         },
-        "regimes": regimes,
-        "fundamentals": {"correlation": [[float(v) for v in row] for row in corr]},
+        "regimes": found.regimes.section if found.regimes else SINGLE,
+        **day,
+        "fundamentals": _fundamentals(lag.correlation, lag.lag) if lag else _fundamentals(corr),
         "agents": {"maker": maker, "taker": {**other, "target": 10 * lots}, "arbitrageur": other},
     }
 
 
 def _with_flows(
-    base: dict[str, Any],
-    facts: list[Facts],
-    tables: list[Tables],
+    base: dict[str, Any], facts: list[Facts], tables: list[Tables], found: Features, happen: Sequence[np.ndarray],
     knobs: Sequence[dict[str, float]],
-) -> dict[str, Any]:
+) -> dict[str, Any]:  # fmt: skip
     """The whole scenario for the given multipliers of each book."""
     flows, volatility = {}, []
-    for f, t, k in zip(facts, tables, knobs, strict=True):
-        flows[f.name] = apply(t, k) | {
+    for a, (f, t, k) in enumerate(zip(facts, tables, knobs, strict=True)):
+        reactive = found.reactive[a]
+        flow, placement = apply(t, k, reactive.placement if reactive else None)
+        flows[f.name] = found.of_flow(a, flow, placement, happen[a]) | {
             "tilt": float(f"{TILT / max(f.spread, 1.0):.4g}"),
             "tilt_max": TILT,
             "warmup": 60.0,
@@ -198,7 +331,7 @@ def _with_flows(
                    "fundamentals": base["fundamentals"] | {"volatility": volatility}}  # fmt: skip
 
 
-def _correlation(days: list[Day]) -> tuple[np.ndarray, str]:
+def _correlation(days: Sequence[Day]) -> tuple[np.ndarray, str]:
     """Correlation of returns at the longest horizon with enough of them, made positive semidefinite."""
     if len(days) == 1:
         return np.eye(1), "one asset: no correlation"

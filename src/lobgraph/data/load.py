@@ -13,21 +13,28 @@ from .facts import Day, measure
 from .lobster import read_lobster
 from .nasdaq10 import Snapshots, read_nasdaq10
 from .recording import NS, DataError, join
+from .span import cut
 
 
-def read(path: str | Path, *, tick: int = 100, lot: int = 1) -> Day:
-    """Read a LOBSTER pair (by its message file, orderbook file or zip) or a 100 ms npz set. Raises DataError."""
+def read(
+    path: str | Path, *, tick: int = 100, lot: int = 1, start: float | None = None, end: float | None = None
+) -> Day:
+    """Read a LOBSTER pair (by its message file, orderbook file or zip) or a 100 ms npz set, from `start` to `end` seconds
+    after midnight (None: all of it). Raises DataError."""
     if Path(path).suffix == ".npz":
-        return read_nasdaq10(path, tick=tick, lot=lot)
-    return read_lobster(path, tick=tick, lot=lot)
+        return cut(read_nasdaq10(path, tick=tick, lot=lot), start, end)
+    return cut(read_lobster(path, tick=tick, lot=lot), start, end)
 
 
-def read_all(paths: Sequence[str | Path] | str | Path, *, tick: int = 100, lot: int = 1) -> list[Day]:
-    """Read several assets; each may come once."""
+def read_all(
+    paths: Sequence[str | Path] | str | Path, *, tick: int = 100, lot: int = 1, start: float | None = None,
+    end: float | None = None,
+) -> list[Day]:  # fmt: skip
+    """Read several assets, each given once; `start`, `end` as for `read`."""
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
     if not paths:
         raise DataError("no data files given; expected LOBSTER message files or npz sets")
-    days = [read(p, tick=tick, lot=lot) for p in without_partners(paths)]
+    days = [read(p, tick=tick, lot=lot, start=start, end=end) for p in without_partners(paths)]
     names = [d.name for d in days]
     if twice := next((n for n in names if names.count(n) > 1), None):
         raise DataError(f"{twice}: given twice; each asset may come once")

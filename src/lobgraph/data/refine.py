@@ -2,9 +2,10 @@
 
 Measured tables alone give too thin and too tight a market: real traders put their orders where orders already are and
 inside the spread only when it is wide, and the files show L levels only. Multipliers per book, all 1 before fitting:
-`stretch`, `width` of the placement distances around their mean, `cancel` (all cancel rates), `size` (limit and cancel
-sizes together), `cancel_size` (cancel sizes alone) and `volatility` (of the fundamental). Limit and market rates are
-never touched: they are the data's by construction.
+`stretch`, `width` of the placement distances around their mean (from the own best price: `stretch` of the distances behind
+it and `improve`, of the orders that better it), `cancel` (all cancel rates), `size` (limit and cancel sizes together),
+`cancel_size` (cancel sizes alone) and `volatility` (of the fundamental). Limit and market rates are never touched: they
+are the data's by construction.
 """
 
 from __future__ import annotations
@@ -16,14 +17,16 @@ import numpy as np
 
 from .facts import Facts
 from .simulate import Simulated
-from .tables import Tables, scaled, stretched
+from .tables import Reference, Tables, reshaped, scaled, stretched
 
 KNOBS = ("stretch", "width", "cancel", "size", "cancel_size", "volatility")
+OWN_KNOBS = ("stretch", "improve", *KNOBS[2:])
 STIFFNESS = np.array(
     [0.05, 0.3, 0.3, 0.1, 0.1, 0.1]
 )  # pull of each multiplier's log towards 0, in units of misfit
+OWN_STIFFNESS = np.array([0.1, 0.05, 0.3, 0.1, 0.1, 0.1])
 LIMITS = np.log([[0.3, 0.2, 0.1, 0.2, 0.2, 0.05], [4.0, 3.0, 4.0, 8.0, 5.0, 10.0]])
-PROBE = 0.1  # log step of the difference quotients
+PROBE = {"opposite": 0.1, "own": 0.25}  # log step of the difference quotients; excited flows are noisier
 
 Build = Callable[[Sequence[dict[str, float]]], Any]  # multipliers of every book -> Config
 Simulate = Callable[[Any], Sequence[Simulated]]
@@ -31,27 +34,30 @@ Simulate = Callable[[Any], Sequence[Simulated]]
 
 def refine(
     build: Build, facts: Sequence[Facts], cancels: Sequence[float], simulate: Simulate, rounds: int = 10,
-    report: Callable[[str], None] | None = None,
+    report: Callable[[str], None] | None = None, reference: Reference = "opposite",
+    start: Sequence[dict[str, float]] | None = None,
 ) -> list[dict[str, float]]:  # fmt: skip
     """Fit the multipliers by damped Gauss-Newton steps on log ratios of simulated to measured figures.
 
     `cancels`: measured cancels per second of each book. Books do not influence each other, so one simulation serves a
-    multiplier of all books at once. `simulate` must use the same random numbers in every call. Returns the best found.
+    multiplier of all books at once. `simulate` must use the same random numbers in every call. `start`: multipliers to begin
+    with (None: ones). Returns the best found.
     """
     books, k = len(facts), len(KNOBS)
-    best = np.zeros((books, k))
+    probe, stiffness = PROBE[reference], OWN_STIFFNESS if reference == "own" else STIFFNESS
+    best = np.log([list(row.values()) for row in start]) if start else np.zeros((books, k))
 
     def misfit(at: np.ndarray) -> np.ndarray:
-        made = simulate(build([as_multipliers(row) for row in at]))
+        made = simulate(build([as_multipliers(row, reference) for row in at]))
         fit = np.stack([residuals(s, f, c) for s, f, c in zip(made, facts, cancels, strict=True)])
-        return np.concatenate([fit, at * STIFFNESS], axis=1)
+        return np.concatenate([fit, at * stiffness], axis=1)
 
     now = misfit(best)
     slopes, stale = np.zeros((books, now.shape[1], k)), np.ones(books, bool)
     damping = np.full(books, 0.02)
     for turn in range(rounds):
         if stale.any():
-            probes = np.stack([(misfit(best + PROBE * step) - now) / PROBE for step in np.eye(k)], axis=2)
+            probes = np.stack([(misfit(best + probe * step) - now) / probe for step in np.eye(k)], axis=2)
             slopes[stale] = probes[stale]
         x = best.copy()
         for a in range(books):
@@ -66,12 +72,13 @@ def refine(
             report(
                 f"calibrate: round {turn + 1} of {rounds}, misfit {np.sqrt((now * now).sum(axis=1).mean()):.3f}"
             )
-    return [as_multipliers(row) for row in best]
+    return [as_multipliers(row, reference) for row in best]
 
 
-def as_multipliers(logs: np.ndarray) -> dict[str, float]:
-    """Logs in the order of KNOBS -> named multipliers."""
-    return {name: float(np.exp(v)) for name, v in zip(KNOBS, logs, strict=True)}
+def as_multipliers(logs: np.ndarray, reference: Reference = "opposite") -> dict[str, float]:
+    """Logs in the order of KNOBS (own: OWN_KNOBS) -> named multipliers."""
+    names = OWN_KNOBS if reference == "own" else KNOBS
+    return {name: float(np.exp(v)) for name, v in zip(names, logs, strict=True)}
 
 
 def residuals(made: Simulated, fact: Facts, cancels: float) -> np.ndarray:
@@ -87,25 +94,44 @@ def residuals(made: Simulated, fact: Facts, cancels: float) -> np.ndarray:
     )
 
 
-def apply(tables: Tables, knobs: dict[str, float]) -> dict[str, Any]:
-    """The keys of `flow` for one book: measured tables with the multipliers put in."""
-    limits = stretched(tables.limit_rates, knobs["stretch"], knobs["width"])
-    last = int(np.flatnonzero(limits > 0)[-1]) + 1
-    limits = limits[:last]
-    d = np.arange(1, len(tables.limit_rates) + 1, dtype=np.float64)
-    m = float(d @ tables.limit_rates / tables.limit_rates.sum())
-    source = (np.arange(1, last + 1) / knobs["stretch"] - m) / knobs[
-        "width"
-    ] + m  # where each distance came from
-    cancels = np.interp(source, d, tables.cancel_rates) * knobs["cancel"]
-    return {
-        "limit_rates": [float(f"{v:.5g}") for v in limits],
-        "cancel_rates": [float(f"{v:.4g}") for v in cancels],
-        "market_rate": round(tables.market_rate, 6),
+def apply(
+    tables: Tables, knobs: dict[str, float], placement: np.ndarray | None = None
+) -> tuple[dict[str, Any], np.ndarray | None]:
+    """The keys of `flow` for one book, measured tables with the multipliers put in; and so the (S, D) placement by spread."""
+    rows = np.atleast_2d(
+        tables.limit_rates if placement is None else np.vstack([tables.limit_rates, placement])
+    )
+    moved = np.stack([_moved(row, tables, knobs) for row in rows])
+    last = int(np.flatnonzero(moved.sum(axis=0) > 0)[-1]) + 1
+    moved = moved[:, :last]
+    flow = {"reference": "own", "inside": tables.inside} if tables.reference == "own" else {}
+    return flow | {
+        "limit_rates": [float(f"{v:.5g}") for v in moved[0]],
+        "cancel_rates": [float(f"{v:.4g}") for v in _cancels(tables, knobs, last)],
+        "market_rate": round(float(tables.market_rate), 6),
         "limit_size": _size(scaled(tables.limit_size, knobs["size"])),
         "market_size": _size(tables.market_size),
         "cancel_size": _size(scaled(tables.cancel_size, knobs["size"] * knobs["cancel_size"])),
-    }
+    }, None if placement is None else moved[1:]
+
+
+def _moved(rates: np.ndarray, tables: Tables, knobs: dict[str, float]) -> np.ndarray:
+    """Limit rates at the distances that the multipliers move them to."""
+    if tables.reference == "own":
+        return reshaped(rates, tables.inside, knobs["stretch"], knobs["improve"])
+    mean = np.arange(1, len(rates) + 1) @ tables.limit_rates / tables.limit_rates.sum()
+    return stretched(rates, knobs["stretch"], knobs["width"], float(mean))
+
+
+def _cancels(tables: Tables, knobs: dict[str, float], last: int) -> np.ndarray:
+    """Cancel rates, moved as the limit rates are: each distance has that of the one it came from."""
+    d = np.arange(1, len(tables.cancel_rates) + 1, dtype=np.float64)
+    if tables.reference == "own":
+        source = 1.0 + np.arange(max(last - tables.inside, 1)) / knobs["stretch"]
+    else:
+        m = float(d @ tables.limit_rates / tables.limit_rates.sum())
+        source = (np.arange(1, last + 1) / knobs["stretch"] - m) / knobs["width"] + m
+    return np.interp(source, d, tables.cancel_rates) * knobs["cancel"]
 
 
 def _size(size: tuple[np.ndarray, np.ndarray]) -> dict[str, list[Any]]:

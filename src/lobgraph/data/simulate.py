@@ -6,14 +6,27 @@ the same seed: two configurations are compared on common random numbers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..config import Config, make_config
 from ..market.jit import kernel
 from ..market.params import make_params
-from ..market.state import ASK, BID, NOISE_ASK, NOISE_BID, REGIME, empty_tape, make_state
+from ..market.state import (
+    ASK,
+    BID,
+    COUNT,
+    KIND_CANCEL,
+    KIND_LIMIT,
+    KIND_MARKET,
+    NOISE_ASK,
+    NOISE_BID,
+    REGIME,
+    RICH,
+    empty_tape,
+    make_state,
+)
 from ..market.step import begin_step, end_step, reset_env, step_book
 from ..market.tables import make_flow, memory_of, size_table
 
@@ -33,6 +46,9 @@ class Simulated:
     cancel_rate: float
     one_sided: float  # fraction of the time without a bid or an ask
     volatility: dict[int, float]  # horizon [s] -> std of the mid's change, ticks
+    correlation: dict[int, tuple[float, ...]] = field(
+        default_factory=dict
+    )  # horizon [s] -> correlation of the mid's changes with every book's
 
 
 def simulate(
@@ -40,8 +56,9 @@ def simulate(
 ) -> list[Simulated]:
     """Run `envs` markets of `seconds` each after a burn-in, without agents; one result per book.
 
-    Averages are over samples at the end of every step of `market.dt`; event rates are the flow's own intensities at
-    those times, which has the same mean as counting events and less noise.
+    Averages are over samples at the end of every step of `market.dt`. Rates of flows without features are their own
+    intensities at those times, which has the same mean as counting events and less noise; others are counted. The pattern
+    of the day is left out: its multipliers are 1 in the mean.
     """
     steps, skip = max(round(seconds / cfg.market.dt), 2), round(burn_in / cfg.market.dt)
     quiet = make_config(
@@ -49,6 +66,7 @@ def simulate(
         | {
             "agents": {"maker": {"count": 0}},
             "replay": {},
+            "intraday": None,
             "stress": [],
             "circuit_breaker": None,
             "env": {"num_envs": 1, "episode_steps": 1_000_000},
@@ -56,6 +74,7 @@ def simulate(
     )
     books = cfg.market.num_books
     p, f = make_params(quiet, seed), make_flow(quiet)
+    per_step = np.where(f.book[:, RICH] > 0, cfg.market.dt, 1.0)  # counts of a step, or rates
     state = make_state(envs, books, cfg.market.window, 0, len(cfg.market.underlyings), memory_of(f))
     sums = np.zeros((books, HELD + 1))
     mids = np.zeros((envs, steps, books))
@@ -63,21 +82,33 @@ def simulate(
     n, held = envs * steps, np.maximum(sums[:, HELD], 1.0)
     horizons = [h for h in (1, 10, 60) if h >= cfg.market.dt and 3 * h <= seconds]
     jumps = {h: max(round(h / cfg.market.dt), 1) for h in horizons}
+    together = {
+        h: _correlation((mids[:, j::j] - mids[:, :-j:j]).reshape(-1, books))
+        for h, j in jumps.items()
+        if steps > j
+    }
     return [
         Simulated(
             name=name,
             seconds=n * cfg.market.dt,
             spread=float(sums[a, SPREAD] / held[a]),
             depth_best=float(sums[a, DEPTH] / held[a] / 2),
-            limit_rate=float(sums[a, LIMITS] / n),
-            market_rate=float(sums[a, MARKETS] / n),
-            cancel_rate=float(sums[a, CANCELS] / n),
+            limit_rate=float(sums[a, LIMITS] / n / per_step[a]),
+            market_rate=float(sums[a, MARKETS] / n / per_step[a]),
+            cancel_rate=float(sums[a, CANCELS] / n / per_step[a]),
             one_sided=float(1.0 - sums[a, HELD] / n),
             volatility={h: float((mids[:, j::j, a] - mids[:, :-j:j, a]).std()) if steps > j else 0.0
                         for h, j in jumps.items()},
+            correlation={h: tuple(row[a].tolist()) for h, row in together.items()},
         )
         for a, name in enumerate(cfg.market.books)
     ]  # fmt: skip
+
+
+def _correlation(moves: np.ndarray) -> np.ndarray:
+    """(A, A) correlation of (samples, A) moves about 0; 0 where a book never moves."""
+    size = np.sqrt(np.maximum((moves * moves).sum(axis=0), 1e-300))
+    return moves.T @ moves / np.outer(size, size)
 
 
 def _intensities(cfg: Config) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -106,9 +137,16 @@ def _run(p, f, tape, state, orders, cancels, cancel_scale, skip, sums, mids):
             if t >= skip:
                 regime = state.clock[env, REGIME]
                 for a in range(books):
-                    sums[a, LIMITS] += orders[regime, a, 0]
-                    sums[a, MARKETS] += orders[regime, a, 1]
-                    sums[a, CANCELS] += _sample(state, env, a, cancels, sums) * cancel_scale[regime]
+                    rate = _sample(state, env, a, cancels, sums) * cancel_scale[regime]
+                    if f.book[a, RICH]:
+                        count = state.head[env, a, COUNT : COUNT + 6]
+                        sums[a, LIMITS] += count[2 * KIND_LIMIT] + count[2 * KIND_LIMIT + 1]
+                        sums[a, MARKETS] += count[2 * KIND_MARKET] + count[2 * KIND_MARKET + 1]
+                        sums[a, CANCELS] += count[2 * KIND_CANCEL] + count[2 * KIND_CANCEL + 1]
+                    else:
+                        sums[a, LIMITS] += orders[regime, a, 0]
+                        sums[a, MARKETS] += orders[regime, a, 1]
+                        sums[a, CANCELS] += rate
                     mids[env, t - skip, a] = 0.5 * (state.head[env, a, BID] + state.head[env, a, ASK])
 
 
