@@ -111,9 +111,7 @@ class MetaorderConfig(Section):
     active: Annotated[Int, Field(ge=1, le=64)] = 10  # hidden orders at any time
     exponent: Annotated[Float, Field(gt=1, le=10)] = 1.5  # P(parts >= n) = n^-exponent
     longest: Annotated[Int, Field(ge=1, le=1_000_000)] = 10_000  # parts
-    share: Fraction = (
-        1.0  # of the market orders that are such parts; the others take sides as the tilt has it
-    )
+    share: Fraction = 1.0  # of the market orders that no other brought, that are such parts; others' sides are as excitation and tilt have it
 
 
 class ReactiveConfig(Section):

@@ -11,7 +11,6 @@ from .hawkes import HawkesFit
 from .metaorders import length, unit
 
 SIGNS = 20_000  # market orders simulated
-BROUGHT_TOO = True  # orders that others brought may be parts of hidden orders too, as market/features.side_of_part has it
 
 
 def market_signs(
@@ -23,7 +22,7 @@ def market_signs(
     decays = np.asarray(fit.decays)
     out = np.zeros(SIGNS, np.int8)
     y = np.zeros((len(decays), 3, 2))
-    settings = seed, m["active"], float(m["exponent"]), float(m["share"]), m["longest"], BROUGHT_TOO
+    settings = seed, m["active"], float(m["exponent"]), float(m["share"]), m["longest"]
     _thin(settings, decays, decays[:, None] / rates, fit.base, fit.shares, rates,
           np.zeros(m["active"], np.int64), np.zeros(m["active"], np.int8), y, np.zeros((3, 2)), out)  # fmt: skip
     return out
@@ -32,7 +31,7 @@ def market_signs(
 @kernel()
 def _thin(settings, decays, weight, base, shares, rates, left, side, y, g, out):
     """Write (n,) signs by Ogata's thinning (1981). y (M, 3, 2), g (3, 2) and left, side (active,) are scratch."""
-    seed, active, exponent, share, longest, brought_too = settings
+    seed, active, exponent, share, longest = settings
     count = 0
     found = -500  # the first ones only mix short and long orders
     bound = _intensities(decays, base, shares, rates, y, g)
@@ -55,7 +54,7 @@ def _thin(settings, decays, weight, base, shares, rates, left, side, y, g, out):
             kind += 1
         s = 1 if u >= g[kind, 0] else 0
         if kind == 1:
-            own = share if brought_too else share * base[1] * rates[1] / g[1, s]
+            own = share * base[1] * rates[1] / g[1, s]
             u = unit(seed, count + 2)
             if u < own:
                 i = np.int64(u / own * active)

@@ -133,11 +133,16 @@ def excite(b, f, regime, a, j):
 
 @inlined()
 def side_of_part(b, f, a, j, buys, bits):
-    """The type of a market order, picked as j, that may be a part of a hidden order: which takes its side."""
+    """The type of a market order, picked as j, that may be a part of a hidden order: which takes its side.
+
+    Orders that others brought, and those of stress, keep the side they came on.
+    """
     h = b.head
     active = f.book[a, ACTIVE_META]
-    scale = h[SCALE + j]
-    if active == 0 or below(bits >> U64(32), max(scale, ONE)) >= ONE:  # stress brings orders of its own
+    if active == 0 or below(bits >> U64(32), max(h[SCALE + j], ONE)) >= ONE:
+        return j
+    bits = draw(bits, 1)
+    if below(bits >> U64(32), h[EXCITED + j]) >= f.ground[a, KIND_MARKET] + h[BESIDE]:
         return j
     bits = draw(bits, 1)
     if np.int64(bits & U64(0xFFFF)) >= f.book[a, META_SHARE]:
