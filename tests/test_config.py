@@ -399,3 +399,9 @@ def test_merge_keys_work(tmp_path):
     )
     cfg = load_config(tmp_path / "m.yaml")
     assert (cfg.agents.taker.latency, cfg.agents.taker.count, cfg.agents.maker.count) == (0.1, 1, 1)
+
+
+def test_the_example_of_flow_features_is_a_scenario():
+    text = (Path(__file__).parents[1] / "docs" / "flow.md").read_text()
+    cfg = make_config(yaml.safe_load(text.split("```yaml\n")[1].split("```")[0]))
+    assert all((cfg.flow.hawkes, cfg.flow.metaorders, cfg.flow.reactive, cfg.intraday, cfg.fundamentals.lag))
