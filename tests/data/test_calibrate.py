@@ -16,6 +16,7 @@ from lobgraph.data.tables import (
     MAX_SIZES,
     measure_tables,
     pooled,
+    round_lot_of,
     scaled,
     size_distribution,
     stretched,
@@ -58,7 +59,8 @@ def test_sizes_keep_round_lots_and_the_mean():
     assert values @ weights == pytest.approx(sizes.mean(), rel=0.002)
     twice = scaled((values, weights), 2.0)
     assert twice[0] @ twice[1] == pytest.approx(2 * sizes.mean(), rel=0.002)
-    assert scaled((np.array([1, 2]), np.array([0.5, 0.5])), 0.1)[0].tolist() == [1]
+    least = scaled((np.array([1, 2]), np.array([0.5, 0.5])), 0.1)
+    assert least[0] @ least[1] == pytest.approx(1.0, abs=0.01)
 
 
 def test_stretching_keeps_the_total_and_moves_the_mean():
@@ -71,6 +73,30 @@ def test_stretching_keeps_the_total_and_moves_the_mean():
         assert s.sum() == pytest.approx(rates.sum())
         assert e @ s / s.sum() == pytest.approx(20 * stretch, rel=0.02)
         assert np.sqrt((e - 20 * stretch) ** 2 @ s / s.sum()) == pytest.approx(4 * stretch * width, rel=0.03)
+
+
+@pytest.mark.parametrize("factor", [0.6, 1.0, 1.5])
+def test_scaled_sizes_have_the_mean_asked_for_and_keep_their_values(factor):
+    values, weights = np.array([1, 7, 100, 200, 1000]), np.array([0.1, 0.1, 0.6, 0.15, 0.05])
+    found, tilted = scaled((values, weights), factor)
+    np.testing.assert_array_equal(found, values)
+    assert found @ tilted == pytest.approx(factor * (values @ weights), rel=1e-6)
+    assert tilted.sum() == pytest.approx(1.0)
+    assert tilted[2] > 0.3
+
+
+def test_scaled_sizes_go_as_far_as_their_values():
+    found, tilted = scaled((np.array([5]), np.array([1.0])), 2.0)
+    assert found @ tilted == pytest.approx(5.0)
+    assert np.isfinite(tilted).all()
+
+
+def test_round_lots_are_those_of_half_the_orders():
+    assert round_lot_of((np.array([100, 50]), np.array([0.6, 0.4])), 1) == 100
+    assert round_lot_of((np.array([100, 50]), np.array([0.4, 0.6])), 1) == 1
+    assert round_lot_of((np.array([1, 2]), np.array([0.6, 0.4])), 100) == 1
+    assert round_lot_of((np.array([10, 3]), np.array([0.6, 0.4])), 10) == 10
+    assert round_lot_of((np.array([10, 3]), np.array([0.6, 0.4])), 30) == 1
 
 
 def test_pooled_rates_smooth_over_empty_distances():

@@ -193,6 +193,20 @@ def test_tables_by_the_own_best_price():
     )
 
 
+def test_cancels_take_round_lots_or_what_is_odd():
+    """Levels of 40 lots: odd 8 for round lots of 16, of which draws of 3 and 20 lots are 16 each."""
+    flow = {
+        "limit_rates": [1.0], "market_rate": 0.0, "cancel_rate": 0.5, "tilt": 0.0, "round_lot": 16,
+        "limit_size": {"values": [1], "weights": [1]}, "cancel_size": {"values": [3, 20, 30], "weights": [1, 1, 2]},
+    }  # fmt: skip
+    kind, _, _, lots = one_event(config(flow)).T
+    gone = lots[kind == CANCEL]
+    assert_counts(
+        np.bincount(gone, minlength=33)[[8, 16, 32]], [8 / DEPTH, 0.5 * 32 / DEPTH, 0.5 * 32 / DEPTH]
+    )
+    assert set(gone) == {8, 16, 32}
+
+
 # --- time ---
 
 

@@ -184,6 +184,8 @@ class FlowConfig(Section):
     limit_size: SizeConfig = SizeConfig(mean=3.0)
     market_size: SizeConfig = SizeConfig(mean=4.0)
     cancel_size: SizeConfig = SizeConfig(mean=3.0)
+    # A cancel takes round lots, or all that is odd at its level: a book by levels does not know where an order ends.
+    round_lot: Annotated[Int, Field(ge=1, le=1_000_000)] = 1  # lots
     tilt: Annotated[Float, Field(ge=0, le=100)] = (
         0.04  # P(buy) - 1/2 per tick of fundamental above the mid, market and limit orders
     )

@@ -23,6 +23,7 @@ from ..market.jit import kernel
 from .events import Events
 
 GRID = (0.02, 0.1, 0.5, 2.0, 10.0, 50.0, 200.0, 1000.0)  # decays to choose from, per second
+MOST_BROUGHT = 0.99  # of a kind's orders, by others, and branching ratio, in a scenario
 LEAST_BASE = 0.02  # of g: what no other order brought; HawkesConfig wants it to be there
 
 
@@ -59,6 +60,10 @@ class HawkesFit:
         brought = strength * self.shares.sum(axis=2)
         same = np.where(brought > 0, strength * self.shares[:, :, 0] / np.maximum(brought, 1e-300), 0.5)
         orders = brought * (rates / happen[:, None])
+        # Where tables say more than happens, what was brought may exceed what HawkesConfig can bear: all of it shrinks.
+        direct = orders.sum(axis=0)
+        most = max(float(np.abs(np.linalg.eigvals(direct)).max()), float((rates @ direct / rates).max()))
+        orders = orders * min(1.0, MOST_BROUGHT / max(most, 1e-300))
         found = {
             "decays": [float(d) for d in self.decays],
             "branching": [[[float(f"{v:.4g}") for v in row] for row in table] for table in orders],

@@ -111,6 +111,7 @@ def apply(
         "market_rate": round(float(tables.market_rate), 6),
         "limit_size": _size(scaled(tables.limit_size, knobs["size"])),
         "market_size": _size(tables.market_size),
+        "round_lot": tables.round_lot,
         "cancel_size": _size(scaled(tables.cancel_size, knobs["size"] * knobs["cancel_size"])),
     }, None if placement is None else moved[1:]
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from scipy.optimize import root_scalar
 
 from .distance import rates_by_distance
 from .events import CANCEL, LIMIT, MARKET, Events, events
@@ -21,6 +22,8 @@ Reference = Literal["opposite", "own"]
 COVER = 0.995  # share of limit orders within the table; the rest is placed at its end
 MAX_DISTANCE = 2048
 MAX_SIZES = 200
+ROUND = 100  # shares of a round lot
+STEEPEST = 8.0  # power of the size by which weights are tilted, at most
 POOL = 0.02  # a cancel rate is pooled over neighbours until they hold this share of the resting lots
 
 
@@ -47,6 +50,7 @@ class Tables:
     reference: Reference = (
         "opposite"  # index 0 at one tick from the opposite best, or (cancels) at the own best
     )
+    round_lot: int = 1  # lots; 1: orders are not mostly round
     inside: int = 0  # own: entries of limit_rates before that at the own best
 
     def entry(self, away: np.ndarray, spread: np.ndarray) -> np.ndarray:
@@ -76,6 +80,7 @@ def measure_tables(day: Day, reference: Reference = "opposite") -> Tables:
         resting=resting,
         net=not isinstance(day, Recording),
         reference=reference,
+        round_lot=round_lot_of(sizes[0], day.lot),
         inside=inside,
     )
 
@@ -154,8 +159,30 @@ def merged(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def scaled(size: tuple[np.ndarray, np.ndarray], factor: float) -> tuple[np.ndarray, np.ndarray]:
-    """The distribution of `factor` times the size, rounded, at least one lot."""
-    return merged(np.maximum(np.round(size[0] * factor), 1).astype(np.int64), size[1])
+    """The distribution with `factor` times its mean, as far as its values allow: weights tilted by a power of the size,
+    so that round lots stay round."""
+    values, weights = size
+    logs, want = np.log(values), np.log(factor * (values @ weights) / weights.sum())
+
+    def tilted(power: float) -> np.ndarray:
+        w = np.exp(power * (logs - logs.mean()) + np.log(np.maximum(weights, 1e-300)))
+        return w / w.sum()
+
+    def excess(power: float) -> float:
+        return float(np.log(values @ tilted(power)) - want)
+
+    if excess(-STEEPEST) >= 0 or excess(STEEPEST) <= 0:
+        return values, tilted(-STEEPEST if excess(-STEEPEST) >= 0 else STEEPEST)
+    return values, tilted(root_scalar(excess, bracket=(-STEEPEST, STEEPEST)).root)
+
+
+def round_lot_of(size: tuple[np.ndarray, np.ndarray], lot: int) -> int:
+    """Lots of a round lot (100 shares, `lot` shares a lot) where half of the orders are round, else 1."""
+    if ROUND % lot:
+        return 1
+    round_lot = ROUND // lot
+    share = size[1][size[0] % round_lot == 0].sum() / size[1].sum()
+    return round_lot if share >= 0.5 else 1
 
 
 def reshaped(rates: np.ndarray, inside: int, stretch: float, improve: float) -> np.ndarray:

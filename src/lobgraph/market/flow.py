@@ -45,6 +45,7 @@ from .state import (
     RATE_MARKET,
     REGIME,
     RICH,
+    ROUND_LOT,
     SIZE_CANCEL,
     SIZE_LIMIT,
     SIZE_MARKET,
@@ -206,7 +207,12 @@ def _cancel(b, f, a, k, position, r2):
     if np.int64((r2 >> U64(32)) & U64(0xFFFF)) >= f.accept[a, min(distance, f.book[a, ACCEPT_LEN] - 1)]:
         return 0
     h[EVENTS] += 1
-    cancel_noise(b, px, _lots(f, a, SIZE_CANCEL, r2), position)
+    lots = _lots(f, a, SIZE_CANCEL, r2)
+    unit = f.book[a, ROUND_LOT]
+    if unit > 1:
+        odd = here % unit
+        lots = odd if position < odd else min(max((lots + unit // 2) // unit, 1) * unit, here - odd)
+    cancel_noise(b, px, lots, position)
     return 1
 
 
