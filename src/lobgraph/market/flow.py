@@ -4,7 +4,8 @@ In: `Flow` tables, a stream of draws, a Book. The next event is exponential in t
 and size come from integer draws. Cancel rates that differ by distance are met by thinning: candidates at the largest
 rate, each kept with probability rate(distance) / largest. A flow with features (market/features.py) has a rate for each
 kind and side. Rates follow Cont, Stoikov, Talreja (2010) and, flat, Smith,
-Farmer, Gillemot, Krishnamurthy (2003). Limit and market sides tilt towards the fundamental; their total does not.
+Farmer, Gillemot, Krishnamurthy (2003). Limit and market sides tilt towards the fundamental; their total does not. Cancels
+may pull quotes that it leaves stale (Budish, Cramton, Shim 2015), which is how mids follow it within a second.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from .state import (
     NOISE_BID,
     NOW_NS,
     OWN,
+    PULL,
     Q16,
     RATE,
     RATE_CANCEL,
@@ -122,7 +124,7 @@ def event(b, f, regime, a, fundamental, rate, r1, r2):
     else:
         position = below(pick, h[NOISE_BID] + h[NOISE_ASK])
         k = 1 if position >= h[NOISE_BID] else 0
-        _cancel(b, f, a, k, position - k * h[NOISE_BID], r2)
+        _cancel(b, f, a, k, position - k * h[NOISE_BID], buy_chance(b, f, a, fundamental), r2)
 
 
 @inlined()
@@ -150,7 +152,7 @@ def typed_event(b, f, regime, a, fundamental, rate, now, r1, r2):
         _market(b, f, a, 1 - 2 * (j & 1), r2)
     else:
         k = j & 1
-        if _cancel(b, f, a, k, below(pick, h[NOISE_BID + k]), r2) == 0:
+        if _cancel(b, f, a, k, below(pick, h[NOISE_BID + k]), buys, r2) == 0:
             return
     excite(b, f, regime, a, j)
 
@@ -189,8 +191,11 @@ def _market(b, f, a, side, r2):
 
 
 @inlined()
-def _cancel(b, f, a, k, position, r2):
-    """A candidate for a cancel: noise lot number `position` of side k, counted from its best price. Returns 1 if it goes."""
+def _cancel(b, f, a, k, position, buys, r2):
+    """A candidate for a cancel: noise lot number `position` of side k, counted from its best price. Returns 1 if it goes.
+
+    On the side that the fundamental moves towards it may take all noise lots at the best price in its place.
+    """
     h = b.head
     side = 1 - 2 * k
     px = h[BID + k]
@@ -206,7 +211,11 @@ def _cancel(b, f, a, k, position, r2):
     if np.int64((r2 >> U64(32)) & U64(0xFFFF)) >= f.accept[a, min(distance, f.book[a, ACCEPT_LEN] - 1)]:
         return 0
     h[EVENTS] += 1
-    cancel_noise(b, px, _lots(f, a, SIZE_CANCEL, r2), position)
+    lots = _lots(f, a, SIZE_CANCEL, r2)
+    stale = noise_at(b, h[BID + k])
+    if stale > 0 and np.int64(r2 >> U64(48)) < (side * (32768 - buys) * 2 * f.book[a, PULL]) >> Q16:
+        px, lots, position = h[BID + k], stale, 0
+    cancel_noise(b, px, lots, position)
     return 1
 
 
