@@ -5,8 +5,9 @@ import pytest
 from make import make_day, write_pair
 
 from lobgraph.config import load_config, make_config
-from lobgraph.data.calibrate import calibrate, nearest_correlation, write_config
+from lobgraph.data.calibrate import calibrate, nearest_correlation, together, write_config
 from lobgraph.data.facts import measure
+from lobgraph.data.lag import HORIZONS
 from lobgraph.data.lobster import read_lobster
 from lobgraph.data.recording import DataError
 from lobgraph.data.refine import KNOBS, refine
@@ -230,7 +231,9 @@ def test_calibration_with_features_writes_a_scenario(path, tmp_path):
     c = calibrate(path, rounds=1, seconds=100)
     cfg = load_config(write_config(c, tmp_path / "rich.yaml"))
     flow = cfg.flows[0]
-    assert flow.reference == "own"
+    assert flow.reference == "opposite"  # the spread is a tick
+    own = calibrate(path, rounds=0, seconds=60, features="reactive", reference="own")
+    assert make_config(own.config).flows[0].reference == "own"
     assert flow.hawkes is not None or c.features.strength == [0.0]
     assert flow.reactive is not None
     assert flow.reactive.placement is not None
@@ -273,3 +276,17 @@ def test_calibration_to_snapshots(real):
     c = calibrate([real(f"nasdaq10/{n}_*.npz")[0] for n in ("AMZN", "INTC")])
     check_figures(c, ["AMZN", "INTC"])
     assert any("net changes" in note for note in c.notes)
+
+
+@pytest.mark.slow
+def test_simulated_mids_correlate_as_measured(real):
+    """On other random numbers than they were fitted on, at 10 and 60 s; at 1 s less, and rising with the horizon."""
+    paths = [real(f"nasdaq10/{n}_*.npz")[0] for n in ("AMZN", "EBAY", "GOOG", "SMH")]
+    c = calibrate(paths, end=46_800.0, features="lag", rounds=4, seconds=1500)
+    others = ~np.eye(4, dtype=bool)
+    data, made = c.features.lag.measured, [together(c.refined, h) for h in HORIZONS]
+    means = [m[others].mean() for m in made]
+    assert 0.02 < means[0] < means[1] < means[2]
+    for h in (1, 2):
+        assert np.abs(made[h] - data[h])[others].mean() < 0.1
+        assert means[h] == pytest.approx(data[h][others].mean(), abs=0.06)

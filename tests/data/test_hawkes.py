@@ -5,7 +5,7 @@ import pytest
 
 from lobgraph.config import HawkesConfig
 from lobgraph.data.events import Events
-from lobgraph.data.hawkes import fit_hawkes
+from lobgraph.data.hawkes import HawkesFit, fit_hawkes
 from oracle.hawkes import simulate_hawkes
 
 RATES = np.array([3.0, 1.0, 2.5])
@@ -103,3 +103,26 @@ def test_the_base_is_kept_above_its_bound():
     assert set(fit.bound) == {"limit", "market", "cancel"}
     assert (fit.base >= 0.0195).all()
     HawkesConfig(**fit.section(np.array([2.0, 2.0, 2.0])))
+
+
+def test_a_scenario_never_says_that_others_bring_more_than_all():
+    """Tables whose rates were moved away from the counted events would otherwise be refused."""
+    shares = np.zeros((1, 3, 2, 3))
+    shares[0, :, 0, :] = 0.32  # .96 of each kind
+    fit = HawkesFit(
+        (1.0,),
+        shares,
+        np.full(3, 0.04),
+        np.ones(3),
+        np.full(3, 500),
+        np.zeros(3),
+        np.ones((3, 2)),
+        np.zeros((3, 2)),
+        (),
+    )
+    happen = np.array([2.0, 0.2, 1.8])
+    for rates in (happen, happen * [1.3, 1.2, 1.0]):
+        orders = np.array(fit.section(rates, 1.0, happen)["branching"])
+        of_rates = (orders * rates[:, None] / rates).sum(axis=(0, 1))
+        assert (of_rates <= 0.996).all()
+        assert of_rates == pytest.approx(np.full(3, min(0.32 * (rates / happen).sum(), 0.995)), abs=0.002)

@@ -53,7 +53,7 @@ def data_calibrate(
     reference: Annotated[
         str,
         typer.Option(
-            help="Best price from which the tables count: own or opposite; by itself: own with reactive."
+            help="Best price from which the tables count: own or opposite; by itself: own with reactive and spreads of 2 ticks and more."
         ),
     ] = "",
     seed: Annotated[int, typer.Option(min=0)] = 0,

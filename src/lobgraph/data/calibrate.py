@@ -19,7 +19,7 @@ import yaml
 from ..config import Config, make_config
 from .facts import Day, Facts, correlation, measure
 from .features import Features, measure_features, wanted
-from .lag import HORIZONS, solve, variance_growth
+from .lag import HORIZONS, held_in, matched
 from .load import clock, read_all
 from .recording import DataError
 from .refine import KNOBS, apply, as_multipliers, refine
@@ -28,8 +28,11 @@ from .simulate import Simulated, simulate
 from .tables import Reference, Tables, measure_tables
 
 TILT = 0.3  # probability of buying rises by this when the fundamental is one mean spread above the mid
+FOLLOWING = {"tilt": 0.5, "tilt_max": 0.5, "pull": 0.5}  # of mids that are to correlate; the tilt as above
 MIN_SAMPLES = 100  # returns a correlation needs
-LAG_ROUNDS = 5
+OWN_SPREAD = 2.0  # mean, ticks, from which tables count from the own best: with less, one that opens by chance stays open
+LAG_SCALES = (1.0, 0.3, 0.0)  # of the closed form's lags: the simulated mid lags by itself
+LAG_ROUNDS = 3  # for each of them
 LEVEL_ROUNDS = 3
 STRENGTHS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # of excitation, as shares of the fit's
 RUNAWAY = 1.8  # rates over those without excitation
@@ -104,8 +107,8 @@ def calibrate(
     """Calibrate a market to files of one or several assets (LOBSTER pairs or npz sets, also mixed).
 
     `tick`, `lot`, `start`, `end` (seconds after midnight): as for the readers. `features`: names, 'all' (that the data
-    allow) or 'none'. `reference`: best price from which the tables count; None: own with the feature reactive, else
-    opposite. `window`: seconds over which regimes are told apart. `rounds` of refinement (0: measured tables as they are),
+    allow) or 'none'. `reference`: best price from which the tables count; None: own with the feature reactive and
+    spreads of OWN_SPREAD and more, else opposite. `window`: seconds over which regimes are told apart. `rounds` of refinement (0: measured tables as they are),
     each simulating `seconds` in 8 environments per multiplier. `report` is called with one line of progress at a time.
     Raises DataError.
     """
@@ -114,12 +117,14 @@ def calibrate(
             f"rounds must be 0 or more, seconds 60 to 1e6, window above 0; got {rounds}, {seconds:g}, {window:g}"
         )
     names = wanted(features)
-    reference = reference or ("own" if "reactive" in names else "opposite")
     say = report or (lambda line: None)
     say("calibrate: reading")
     days = read_all(paths, tick=tick, lot=lot, start=start, end=end)
     say("calibrate: measuring")
-    facts, tables = [measure(d) for d in days], [measure_tables(d, reference) for d in days]
+    facts = [measure(d) for d in days]
+    wide = min(f.spread for f in facts) >= OWN_SPREAD
+    reference = reference or ("own" if "reactive" in names and wide else "opposite")
+    tables = [measure_tables(d, reference) for d in days]
     found = measure_features(days, tables, names, window, must=features != "all", report=say)
     corr, note = _correlation(days)
     base = _base(name, facts, tables, found, corr)
@@ -169,7 +174,7 @@ def calibrate(
             relevel()
     tuned = base
     if found.lag and rounds:
-        tuned = _tune_lags(base, lambda b: build(knobs, b), found, days, seconds, seed, say)
+        tuned = _tune_lags(base, lambda b: build(knobs, b), found, seconds, seed, say)
     fresh = seed + 1_000_003
     config, level = build(knobs, tuned), list(tables)
     return Calibration(
@@ -219,24 +224,29 @@ def together(made: Sequence[Simulated], horizon: int) -> np.ndarray:
 
 
 def _tune_lags(
-    base: dict[str, Any], build: Callable[[dict[str, Any]], dict[str, Any]], found: Features, days: Sequence[Day],
-    seconds: float, seed: int, say: Callable[[str], None],
+    base: dict[str, Any], build: Callable[[dict[str, Any]], dict[str, Any]], found: Features, seconds: float, seed: int,
+    say: Callable[[str], None],
 ) -> dict[str, Any]:  # fmt: skip
-    """Correlations and lags of the fundamentals moved until the simulated mids correlate as measured: what the closed form
-    is fitted to is shifted by what the simulation misses. Returns `base` with the best found."""
+    """Correlations and lags of the fundamentals with which the simulated mids correlate as measured: for each of LAG_SCALES
+    the correlations that fit best, given how much of its fundamental each simulated mid holds at each horizon. Returns
+    `base` with the best of them."""
     assert found.lag is not None
-    measured, growth = found.lag.measured, variance_growth(days)
-    target, best = measured.copy(), (np.inf, base)
-    for turn in range(LAG_ROUNDS):
-        lag, rho = solve(target, growth)
-        tried = base | {"fundamentals": _fundamentals(rho, lag)}
-        made = simulate(make_config(build(tried)), seconds=seconds, seed=seed)
-        missing = measured - np.stack([together(made, h) for h in HORIZONS])
-        misfit = float(np.sqrt((missing**2).mean()))
-        say(f"calibrate: lags, round {turn + 1} of {LAG_ROUNDS}, misfit of correlations {misfit:.3f}")
-        if misfit < best[0]:
-            best = misfit, tried
-        target = np.clip(target + missing, -0.99, 0.99)
+    measured, best = found.lag.measured, (np.inf, base)
+    others = ~np.eye(measured.shape[1], dtype=bool)
+    rho = found.lag.correlation
+    for scale in LAG_SCALES:
+        for turn in range(LAG_ROUNDS):
+            tried = base | {"fundamentals": _fundamentals(rho, scale * found.lag.lag)}
+            made = simulate(make_config(build(tried)), seconds=2 * seconds, seed=seed)
+            now = np.stack([together(made, h) for h in HORIZONS])
+            misfit = float(np.sqrt(((measured - now)[:, others] ** 2).mean()))
+            say(
+                f"calibrate: lags times {scale:g}, round {turn + 1} of {LAG_ROUNDS}, misfit of correlations {misfit:.3f}"
+            )
+            if misfit < best[0]:
+                best = misfit, tried
+            used = np.array(tried["fundamentals"]["correlation"])
+            rho = matched(measured, np.stack([held_in(c, used) for c in now]))
     return best[1]
 
 
@@ -310,12 +320,13 @@ def _with_flows(
 ) -> dict[str, Any]:  # fmt: skip
     """The whole scenario for the given multipliers of each book."""
     flows, volatility = {}, []
+    follow = FOLLOWING if found.lag else {"tilt": TILT, "tilt_max": TILT}
     for a, (f, t, k) in enumerate(zip(facts, tables, knobs, strict=True)):
         reactive = found.reactive[a]
         flow, placement = apply(t, k, reactive.placement if reactive else None)
         flows[f.name] = found.of_flow(a, flow, placement, happen[a]) | {
-            "tilt": float(f"{TILT / max(f.spread, 1.0):.4g}"),
-            "tilt_max": TILT,
+            "tilt": float(f"{follow['tilt'] / max(f.spread, 1.0):.4g}"),
+            **{key: follow[key] for key in follow if key != "tilt"},
             "warmup": 60.0,
             "initial_depth": max(round(t.resting), 1),
             "initial_spread": int(min(max(round(f.spread), 1), 1024)),

@@ -23,8 +23,8 @@ from ..market.jit import kernel
 from .events import Events
 
 GRID = (0.02, 0.1, 0.5, 2.0, 10.0, 50.0, 200.0, 1000.0)  # decays to choose from, per second
-MOST_BROUGHT = 0.99  # of a kind's orders, by others, and branching ratio, in a scenario
 LEAST_BASE = 0.02  # of g: what no other order brought; HawkesConfig wants it to be there
+MOST_BROUGHT = 0.995  # of a kind's mean rate, by others: a scenario with more than all of it is refused
 
 
 @dataclass(frozen=True)
@@ -55,15 +55,13 @@ class HawkesFit:
     ) -> dict[str, Any]:
         """HawkesConfig's fields for tables whose mean rates are `rates` (3,) per second and side, while events `happen` (3,)
         times a second (None: as the tables say): one of kind i brings shares[i, j] rates[j] / happen[i] of kind j, times
-        `strength`."""
+        `strength`; less of a kind of which others would bring more than MOST_BROUGHT."""
         happen = rates if happen is None else happen
         brought = strength * self.shares.sum(axis=2)
         same = np.where(brought > 0, strength * self.shares[:, :, 0] / np.maximum(brought, 1e-300), 0.5)
         orders = brought * (rates / happen[:, None])
-        # Where tables say more than happens, what was brought may exceed what HawkesConfig can bear: all of it shrinks.
-        direct = orders.sum(axis=0)
-        most = max(float(np.abs(np.linalg.eigvals(direct)).max()), float((rates @ direct / rates).max()))
-        orders = orders * min(1.0, MOST_BROUGHT / max(most, 1e-300))
+        of_rates = (orders * rates[:, None] / rates).sum(axis=(0, 1))
+        orders = orders * np.minimum(1.0, MOST_BROUGHT / np.maximum(of_rates, 1e-300))
         found = {
             "decays": [float(d) for d in self.decays],
             "branching": [[[float(f"{v:.4g}") for v in row] for row in table] for table in orders],

@@ -138,6 +138,28 @@ def solve(measured: np.ndarray, growth: np.ndarray) -> tuple[np.ndarray, np.ndar
     return lag, rho + rho.T - np.eye(books)
 
 
+def held_in(seen: np.ndarray, rho: np.ndarray, turns: int = 50) -> np.ndarray:
+    """(A,) how much of its fundamental each mid's moves hold: s such that s_i s_j rho_ij is nearest (least squares over
+    pairs) to the mids' correlations `seen` (A, A), for fundamentals that correlate as `rho`. 0 ... 1."""
+    rho = rho * (1.0 - np.eye(len(rho)))
+    s = np.full(len(rho), 0.5)
+    for _ in range(turns):  # each given the others; the mean of old and new does not swing
+        weight = rho * s
+        s = 0.5 * (
+            s + np.clip((seen * weight).sum(axis=1) / np.maximum((weight**2).sum(axis=1), 1e-12), 0.0, 1.0)
+        )
+    return s
+
+
+def matched(measured: np.ndarray, held: np.ndarray) -> np.ndarray:
+    """(A, A) correlations of fundamentals with which mids that hold `held` (H, A) of them correlate nearest (least squares
+    over horizons) to `measured` (H, A, A); cut to -.99 ... .99."""
+    share = held[:, :, None] * held[:, None, :]
+    rho = np.clip((share * measured).sum(axis=0) / np.maximum((share**2).sum(axis=0), 1e-12), -0.99, 0.99)
+    np.fill_diagonal(rho, 1.0)
+    return rho
+
+
 SHIFTS = np.concatenate([-np.geomspace(30.0, 0.1, 26), [0.0], np.geomspace(0.1, 30.0, 26)])  # seconds
 
 

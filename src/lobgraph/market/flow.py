@@ -4,7 +4,8 @@ In: `Flow` tables, a stream of draws, a Book. The next event is exponential in t
 and size come from integer draws. Cancel rates that differ by distance are met by thinning: candidates at the largest
 rate, each kept with probability rate(distance) / largest. A flow with features (market/features.py) has a rate for each
 kind and side. Rates follow Cont, Stoikov, Talreja (2010) and, flat, Smith,
-Farmer, Gillemot, Krishnamurthy (2003). Limit and market sides tilt towards the fundamental; their total does not.
+Farmer, Gillemot, Krishnamurthy (2003). Limit and market sides tilt towards the fundamental; their total does not. Cancels
+may pull quotes that it leaves stale (Budish, Cramton, Shim 2015), which is how mids follow it within a second.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from .state import (
     NOISE_BID,
     NOW_NS,
     OWN,
+    PULL,
     Q16,
     RATE,
     RATE_CANCEL,
@@ -123,7 +125,7 @@ def event(b, f, regime, a, fundamental, rate, r1, r2):
     else:
         position = below(pick, h[NOISE_BID] + h[NOISE_ASK])
         k = 1 if position >= h[NOISE_BID] else 0
-        _cancel(b, f, a, k, position - k * h[NOISE_BID], r2)
+        _cancel(b, f, a, k, position - k * h[NOISE_BID], fundamental, r2)
 
 
 @inlined()
@@ -151,7 +153,7 @@ def typed_event(b, f, regime, a, fundamental, rate, now, r1, r2):
         _market(b, f, a, 1 - 2 * (j & 1), r2)
     else:
         k = j & 1
-        if _cancel(b, f, a, k, below(pick, h[NOISE_BID + k]), r2) == 0:
+        if _cancel(b, f, a, k, below(pick, h[NOISE_BID + k]), fundamental, r2) == 0:
             return
     excite(b, f, regime, a, j)
 
@@ -190,8 +192,11 @@ def _market(b, f, a, side, r2):
 
 
 @inlined()
-def _cancel(b, f, a, k, position, r2):
-    """A candidate for a cancel: noise lot number `position` of side k, counted from its best price. Returns 1 if it goes."""
+def _cancel(b, f, a, k, position, fundamental, r2):
+    """A candidate for a cancel: noise lot number `position` of side k, counted from its best price. Returns 1 if it goes.
+
+    On the side that the fundamental moves towards it may take all noise lots at the best price in its place.
+    """
     h = b.head
     side = 1 - 2 * k
     px = h[BID + k]
@@ -212,6 +217,11 @@ def _cancel(b, f, a, k, position, r2):
     if unit > 1:
         odd = here % unit
         lots = odd if position < odd else min(max((lots + unit // 2) // unit, 1) * unit, here - odd)
+    if f.book[a, PULL] > 0:
+        buys = buy_chance(b, f, a, fundamental)
+        stale = noise_at(b, h[BID + k])
+        if stale > 0 and np.int64(r2 >> U64(48)) < (side * (32768 - buys) * 2 * f.book[a, PULL]) >> Q16:
+            px, lots, position = h[BID + k], stale, 0
     cancel_noise(b, px, lots, position)
     return 1
 

@@ -248,7 +248,8 @@ META_SHARE = 9  # of market orders, 1/65536
 FROM_OTHERS = 10  # share of the mean rates that events of other books bring, 1/2^24
 OTHERS_FIRST = 11  # the excitation by other books with which a first step begins, 1/2^24
 ROUND_LOT = 12  # lots
-FLOW_COLUMNS = 13
+PULL = 13  # of cancels that pull the best quote, at full tilt, 1/65536
+FLOW_COLUMNS = 14
 RATE_LIMIT, RATE_MARKET, RATE_CANCEL = 0, 1, 2
 
 MAKER, TAKER, ARBITRAGEUR = 0, 1, 2
