@@ -26,7 +26,7 @@ def config(flow: dict | None = None, **sections) -> Config:
         "env": {"episode_steps": 1_000_000},
     }
     for name, section in sections.items():
-        tree[name] = {**tree.get(name, {}), **section}
+        tree[name] = section if isinstance(section, list) else {**tree.get(name, {}), **section}
     return make_config(tree)
 
 

@@ -101,6 +101,27 @@ def test_other_books_excite_a_book_a_step_later():
     assert np.corrcoef(first, second)[0, 1] > 0.1
 
 
+def test_regimes_multiply_the_rates_of_books_that_excite_each_other():
+    """Branching .6 and .3 from the other book: with 4 times as many causes, 1.8 if the regime did not count."""
+    regimes = {"kinds": {"r": {"limit": 4.0, "market": 4.0, "cancel": 4.0}}, "initial": {"r": 1.0}}
+    flow = {"hawkes": {"branching": 0.6, "decays": [5.0], "cross": 0.3}}
+    sections = {"market": {"books": 2}, "fundamentals": {"correlation": 0.9}}
+    assert_means(counts(flow, 100, 200, regimes=regimes, **sections), [12.0 * 4.0, 4.0 * 4.0])
+
+
+def test_a_crash_multiplies_the_rate_of_excited_market_orders_and_no_others():
+    """Orders bring .6 of their kind, .2 of them in the other book: 8 times as many sell orders must not run away."""
+    hawkes = {"branching": [[0.4, 0.002, 0.1], [0.1, 0.4, 0.1], [0, 0, 0.4]], "decays": [5.0], "cross": 0.2}
+    crash = {"kind": "crash", "at": 0, "duration": 200, "magnitude": 8, "side": "sell"}
+    flow = RATES | {"hawkes": hawkes, "intensity": 20.0, "market_rate": 0.5}
+    sections = {"market": {"books": 2}, "fundamentals": {"correlation": 0.9}, "stress": [crash]}
+    n = counts(flow, 100, 200, **sections)
+    means = n.mean(axis=0)  # (E, 6)
+    error = means.std(axis=0, ddof=1) / np.sqrt(len(means))
+    want = [20.0, 20.0, 0.5, 4.0]  # limit and market orders of both sides
+    assert (np.abs(means.mean(axis=0)[:4] - want) < 4.5 * error[:4]).all(), (means.mean(axis=0), want, error)
+
+
 @pytest.mark.parametrize(("hawkes", "names"), [
     ({"branching": 1.0}, "branching"),
     ({"branching": 0.8, "cross": 0.3}, "branching"),
@@ -113,6 +134,22 @@ def test_other_books_excite_a_book_a_step_later():
 def test_flows_that_would_explode_are_refused(hawkes, names):
     with pytest.raises(ConfigError, match=names):
         make_config({"flow": {"hawkes": hawkes}})
+
+
+def test_messages_that_noise_does_not_meet_leave_excited_flow_as_it_is():
+    """A quote far from the best prices, sent in mid-step, while the excitation falls."""
+    agents = {"maker": {"count": 1, "latency": 0.4, "max_offset": 200.0}}
+    cfg = config(RATES | {"hawkes": {"branching": 0.6, "decays": [2.0]}}, agents=agents)
+    seen = []
+    for offset in (100.0, 120.0):
+        env = MarketEnv(cfg, num_envs=4, seed=0)
+        env.reset()
+        actions = {"maker": np.tile(np.float32([offset, offset, 1.0]), (4, 1, 1, 1))}
+        for t in range(20):
+            actions["maker"][..., 2] = 1.0 + t % 3 if offset == 120.0 else 0.0
+            env.step(actions)
+        seen.append(env.state.head[..., [ms.BID, ms.ASK, ms.NOISE_BID, ms.NOISE_ASK, ms.EVENTS, ms.VOLUME]])
+    assert (seen[0] == seen[1]).all()
 
 
 # --- hidden orders ---

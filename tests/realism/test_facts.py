@@ -170,6 +170,17 @@ def test_verdicts():
     assert verdict(Fact("no range", 1.0, 0, 2), Fact("no range", 3.0, 1, 5)) == "as the data"
 
 
+def test_what_a_shorter_market_cannot_tell_is_not_measured():
+    rng = np.random.default_rng(0)
+    short, long = (snapshots(1_000_000 + np.cumsum(rng.integers(-3, 4, n))) for n in (600, 3600))
+    for simulated, real, note in ((short, long, "simulated"), (long, short, "data")):
+        facts = judge([simulated], [real], seed=0).facts.set_index("fact")
+        ratio = facts.loc["kurtosis, 60 s over 10 s"]
+        assert ratio.verdict == "-"
+        assert note in ratio.note
+        assert facts.loc["kurtosis, 10 s over 1 s"].verdict != "-"
+
+
 def test_a_scorecard_of_two_assets():
     rng = np.random.default_rng(7)
     shared = np.cumsum(rng.normal(scale=50.0, size=4000))

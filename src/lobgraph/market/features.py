@@ -32,6 +32,7 @@ from .state import (
     OTHERS_FIRST,
     QUEUE_SHIFT,
     RATE,
+    REGIME,
     RICH,
     SCALE,
     START_NS,
@@ -40,6 +41,7 @@ from .state import (
 )
 
 ONE = 4096  # of multipliers
+RARE = ONE >> 4  # an order of a type that stress has less of brings at most so much more
 MOST = np.int64(1) << 38  # of an excitation: 16384 times the mean rate
 LARGEST = np.int64(1) << 41  # of a base rate
 LONG = np.int64(1) << 27  # 2^-20 s: 128 s of flow time at once
@@ -117,16 +119,22 @@ def relax(b, f, a, now):
 
 @inlined()
 def excite(b, f, regime, a, j):
-    """An event of type j: count it and raise what it brings."""
+    """An event of type j: count it and raise what it brings.
+
+    Where stress has more of the type each brings less, as in regimes: else a crash would make the flow explode.
+    """
     h = b.head
     h[COUNT + j] += 1
     kind, side = j >> 1, j & 1
+    scale = h[SCALE + j]
     for m in range(f.decay.shape[1]):
         for effect in range(3):
             for opposite in range(2):
                 i = 2 * effect + (side ^ opposite)
                 if h[EXCITED + i] < MOST:
                     jump = f.jump[regime, a, m, kind, opposite, effect]
+                    if scale != ONE:
+                        jump = (jump << 12) // max(scale, RARE)
                     h[EXCITE + TYPES * m + i] += jump
                     h[EXCITED + i] += jump
 
@@ -228,16 +236,19 @@ def open_memory(b, f, a, ran):
 
 @kernel()
 def spill_over(p, f, state, env):
-    """Events of the last step excite the other books."""
+    """Events of the last step excite the other books. Called while the regime and the stress of that step stand."""
     books = state.head.shape[1]
+    regime = state.clock[env, REGIME]
     for a in range(books):
         for other in range(books):
             for j in range(TYPES):
-                jump = f.spill[other, a, j >> 1]
+                jump = f.spill[regime, other, a, j >> 1]
                 if jump != 0 and f.book[a, RICH] and f.book[other, RICH]:
                     at = EXCITE + (j if jump > 0 else j ^ 1)  # the slowest
-                    h = state.head[env, a]
-                    h[at] = min(h[at] + abs(jump) * state.head[env, other, COUNT + j], MOST)
+                    h, cause = state.head[env, a], state.head[env, other]
+                    scale = cause[SCALE + j]
+                    size = abs(jump) if scale == ONE else (abs(jump) << 12) // max(scale, RARE)
+                    h[at] = min(h[at] + size * cause[COUNT + j], MOST)
 
 
 @kernel()

@@ -231,11 +231,10 @@ def run_flow(b, f, regime, a, fundamental, key, index, now, due, rate, until):
     """Run events up to time `until` (seconds in the step). Returns (index, due, rate) of the event still to come.
 
     An event that was waiting when an agent's message arrived keeps its draw: what is left of its unit exponential is
-    stretched by the change of rate, so that a message that changes nothing leaves the noise as it was.
+    stretched by the change of rate, so that a message that changes nothing leaves the noise as it was. Excitations count
+    as after the last event, also when a message arrives: a bound that thinning needs, and that no message lowers.
     """
     rich = f.book[a, RICH]
-    if rich and f.decay.shape[1] > 0:
-        relax(b, f, a, now)
     new_rate = total_rate(b, f, regime, a, fundamental)
     if new_rate != rate:
         left = (due - now) * rate

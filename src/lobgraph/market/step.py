@@ -13,6 +13,7 @@ from .features import (
     clear_counts,
     end_memory,
     open_memory,
+    relax,
     set_bases,
     spill_over,
     start_day,
@@ -174,6 +175,7 @@ def _first_event(b, f, regime, a, fundamental, key):
     """Time (seconds) of event 0 of the stream, and the rate it was drawn at."""
     if f.book[a, RICH]:
         set_bases(b, f, regime, a)
+        relax(b, f, a, 0.0)  # with what other books have added
     rate = total_rate(b, f, regime, a, fundamental)
     return wait(f, draw(key, 1), rate), rate
 
@@ -181,6 +183,8 @@ def _first_event(b, f, regime, a, fundamental, key):
 @inlined()
 def begin_step(p, f, state, env):
     """What befalls the environment, and its regime and fundamentals, for the step about to run."""
+    if p.replay == 0:
+        spill_over(p, f, state, env)
     if p.stressed:
         begin_stress(p, f, state, env)
     if p.replay == 0:
@@ -191,8 +195,7 @@ def begin_step(p, f, state, env):
 
 @inlined()
 def begin_flow(p, f, state, env):
-    """What the books remember of the last step, and the time of day, for flows with features."""
-    spill_over(p, f, state, env)
+    """A new step for flows with features: counts from 0, and the time of day."""
     for a in range(state.head.shape[1]):
         if f.book[a, RICH]:
             clear_counts(state.head[env, a])

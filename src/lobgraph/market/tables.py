@@ -141,7 +141,7 @@ def make_flow(cfg: Config, rich: bool = False) -> Flow:
         jump=jump,
         ground=ground,
         excited=excited,
-        spill=_spill(cfg),
+        spill=_spill(cfg, scale),
         wait=exponential_table(),
         half=np.round(2.0 ** -(np.arange(4097) / 4096.0) * ONE24).astype(np.int64),
         length=np.stack(
@@ -212,8 +212,9 @@ def _excitation(flows: tuple[FlowConfig, ...], scale: np.ndarray) -> tuple[np.nd
     return tuple(np.ascontiguousarray(np.round(x).astype(np.int64)) for x in fixed)
 
 
-def _spill(cfg: Config) -> np.ndarray:
-    """(A, A, 3) jumps of the slowest excitation in other books, by the weights of the correlation between them."""
+def _spill(cfg: Config, scale: np.ndarray) -> np.ndarray:
+    """(R, A, A, 3) jumps of the slowest excitation in other books, by the weights of the correlation between them;
+    smaller where the regime has more of their cause, as those in the book itself."""
     flows, count = cfg.flows, cfg.market.num_books
     under = cfg.market.underlying_index
     weight = cfg.fundamentals.matrix(len(cfg.market.underlyings))[under[:, None], under[None, :]] * (
@@ -227,7 +228,8 @@ def _spill(cfg: Config) -> np.ndarray:
                 cause = g.mean_rates()
                 if cause.min() > 0:
                     spill[other, a] = weight[other, a] * f.hawkes.cross * min(f.hawkes.decays) / cause
-    return np.ascontiguousarray(np.round(spill * ONE24).astype(np.int64))
+    spill = spill[None] / np.maximum(scale, 1e-9)[:, None, None, :]
+    return np.ascontiguousarray(np.round(np.clip(spill * ONE24, -(2.0**37), 2.0**37)).astype(np.int64))
 
 
 def length_table(exponent: float, longest: int) -> np.ndarray:

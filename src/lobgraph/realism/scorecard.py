@@ -121,10 +121,11 @@ def _halves(day: Day) -> tuple[Day, Day]:
 
 
 def _side_by_side(book: str, simulated: list[Fact], real: list[Fact]) -> pd.DataFrame:
-    own = {f.name: f for f in simulated}
+    own, data = ({f.name: f for f in facts} for facts in (simulated, real))
     rows = []
-    for r in real:
-        s = own[r.name]
+    for name in dict.fromkeys([*data, *own]):  # each side lacks what its returns are too few for
+        r = data.get(name) or Fact(name, np.nan, note="the data is too short")
+        s = own.get(name) or Fact(name, np.nan, note="the simulated market is too short")
         wanted = RANGES.get(r.name)
         rows.append(
             (book, r.name, wanted.text if wanted else "", r.value, r.low, r.high, s.value, s.low, s.high,
