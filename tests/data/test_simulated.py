@@ -15,7 +15,6 @@ from lobgraph.data.orders import messages
 from lobgraph.data.recording import DELETE, EXECUTE, REDUCE, SUBMIT, DataError
 from lobgraph.data.simulated import DATE, OPEN, recording_of, simulate_recordings
 from lobgraph.data.write import write_lobster
-from lobgraph.market.flow import make_flow
 from lobgraph.market.params import make_params
 from lobgraph.market.reading import take_log
 from lobgraph.market.state import (
@@ -30,6 +29,7 @@ from lobgraph.market.state import (
     empty_tape,
     make_state,
 )
+from lobgraph.market.tables import make_flow
 
 BUSY = {
     "market": {"books": ["X", "Y"], "window": 512, "dt": 0.5},

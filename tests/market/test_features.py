@@ -10,7 +10,9 @@ from test_flow import CANCEL, DEPTH, LEVELS, LIMIT, MARKET, SPREAD, assert_count
 from lobgraph.config import ConfigError, make_config
 from lobgraph.env.market_env import MarketEnv
 from lobgraph.market import state as ms
-from lobgraph.market.tables import length_table, make_flow
+from lobgraph.market.features import queue_bin_of
+from lobgraph.market.tables import length_table, make_flow, memory_of
+from lobgraph.validate.races import make_book
 
 RATES = {"intensity": 6.0, "market_rate": 2.0, "cancel_rate": 0.2, "tilt": 0.0, "warmup": 60.0, **UNITS}
 
@@ -136,6 +138,13 @@ def test_flows_that_would_explode_are_refused(hawkes, names):
         make_config({"flow": {"hawkes": hawkes}})
 
 
+def test_multipliers_that_make_a_flow_explode_in_every_state_are_refused():
+    hawkes = {"branching": 0.7}
+    with pytest.raises(ConfigError, match=r"reactive: .*branching ratio 1\.05"):
+        make_config({"flow": {"hawkes": hawkes, "reactive": {"market": [[1.5]]}}})
+    make_config({"flow": {"hawkes": hawkes, "reactive": {"queues": [0, 5], "market": [[1.5, 0.5]]}}})
+
+
 def test_messages_that_noise_does_not_meet_leave_excited_flow_as_it_is():
     """A quote far from the best prices, sent in mid-step, while the excitation falls."""
     agents = {"maker": {"count": 1, "latency": 0.4, "max_offset": 200.0}}
@@ -215,6 +224,27 @@ def test_rates_react_to_spread_and_queues():
     assert_counts(np.bincount(distance[kind == LIMIT], minlength=3)[1:], [0.25, 0.75])
     for k in (LIMIT, MARKET, CANCEL):
         assert_counts(np.bincount((side[kind == k] + 1) // 2, minlength=2), [0.5, 0.5])
+
+
+def test_bins_begin_where_they_say():
+    """Exactly for few lots, to a cell of the table for many; spreads to the widest that a bin may have."""
+    edges, spreads = [0, 1, 3, 500, 100_000], [1, 300, 1024]
+    f = make_flow(config({"reactive": {"queues": edges, "spreads": spreads}}))
+    b = make_book(256, 1000, 1003, 2, 1, memory=memory_of(f))
+    for lots, want in (
+        (0, 0),
+        (1, 1),
+        (2, 1),
+        (3, 2),
+        (499, 2),
+        (500, 3),
+        (99_000, 3),
+        (101_000, 4),
+        (1 << 30, 4),
+    ):
+        b.qty[1000 & 255] = lots
+        assert queue_bin_of.py_func(b, f, 0, 0) == want, lots
+    np.testing.assert_array_equal(f.spread_bin[0, [1, 299, 300, 1023, 1024]], [0, 0, 1, 1, 2])
 
 
 def test_tables_by_the_own_best_price():

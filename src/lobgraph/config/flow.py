@@ -236,6 +236,15 @@ class FlowConfig(Section):
                 f"hawkes.branching: {KINDS[int(brought.argmax())]} orders: others bring {brought.max():.4g} of the mean rate "
                 "that the tables say, more than all of it; lower what brings them"
             )
+        if self.reactive is not None:
+            least = self.reactive.multipliers().min(axis=(1, 2))
+            radius = float(np.abs(np.linalg.eigvals(hawkes.kernel().sum(axis=(0, 2)) * least)).max())
+            if radius >= 1.0:
+                raise ValueError(
+                    f"reactive: with multipliers of at least {', '.join(f'{v:g}' for v in least)} ({', '.join(KINDS)}) orders bring "
+                    f"more than one other each in every state (branching ratio {radius:.4g}), and the flow explodes; they should be 1 "
+                    "in the mean"
+                )
 
     def mean_rates(self) -> np.ndarray:
         """(3,) float64 orders per second and side by KINDS; of cancels what leaves the book as large as it is."""

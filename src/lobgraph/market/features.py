@@ -21,6 +21,7 @@ from .state import (
     BID,
     COUNT,
     EPISODE,
+    EXACT_LOTS,
     EXCITE,
     EXCITED,
     EXCITED_AT,
@@ -51,7 +52,9 @@ LONG = np.int64(1) << 27  # 2^-20 s: 128 s of flow time at once
 def queue_bin_of(b, f, a, k):
     """Bin of the lots at the best price of side k."""
     lots = np.int64(b.qty[b.head[BID + k] & (b.qty.shape[0] - 1)])
-    return f.queue_bin[a, min(lots >> f.book[a, QUEUE_SHIFT], f.queue_bin.shape[1] - 1)]
+    if lots >= EXACT_LOTS:
+        lots = EXACT_LOTS + min(lots >> f.book[a, QUEUE_SHIFT], f.queue_bin.shape[1] - EXACT_LOTS - 1)
+    return f.queue_bin[a, lots]
 
 
 @inlined()

@@ -242,7 +242,7 @@ ACCEPT_LEN = 3
 RICH = 4  # 1: the flow has features: rates by type, see market/features.py
 OWN = 5  # 1: tables count from the side's own best
 INSIDE = 6  # entries of the placement table that better it
-QUEUE_SHIFT = 7  # lots at best >> this is an index of Flow.queue_bin
+QUEUE_SHIFT = 7  # from EXACT_LOTS on, lots at best >> this count in Flow.queue_bin
 ACTIVE_META = 8  # hidden orders at any time; 0: none
 META_SHARE = 9  # of market orders, 1/65536
 FROM_OTHERS = 10  # share of the mean rates that events of other books bring, 1/2^24
@@ -250,6 +250,7 @@ OTHERS_FIRST = 11  # the excitation by other books with which a first step begin
 ROUND_LOT = 12  # lots
 PULL = 13  # of cancels that pull the best quote, at full tilt, 1/65536
 FLOW_COLUMNS = 14
+EXACT_LOTS = 512
 RATE_LIMIT, RATE_MARKET, RATE_CANCEL = 0, 1, 2
 
 MAKER, TAKER, ARBITRAGEUR = 0, 1, 2
@@ -313,8 +314,8 @@ class Flow(NamedTuple):
     type_rate: (
         np.ndarray
     )  # (R, A, 3) int64 per side: limit, market orders 2^-20 /s, cancel candidates per lot 2^-32 /s
-    spread_bin: np.ndarray  # (A, 256) int64 by spread in ticks, the last entry beyond
-    queue_bin: np.ndarray  # (A, 1024) int64 by lots at best, shifted
+    spread_bin: np.ndarray  # (A, 1025) int64 by spread in ticks, the last entry beyond
+    queue_bin: np.ndarray  # (A, 1024) int64 by lots at best below EXACT_LOTS, then by shifted lots
     react: np.ndarray  # (A, S, Q, 3) int64 multipliers 1/4096
     decay: np.ndarray  # (A, M) int64 halvings per second, 1/2^24, the slowest first; M: the most decays of a book, 0 without excitation
     jump: (

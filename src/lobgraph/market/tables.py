@@ -6,13 +6,13 @@ import numpy as np
 from scipy.stats import norm
 
 from ..config import Config, FlowConfig, HawkesConfig, ReactiveConfig, SizeConfig
-from .state import ACTIVE_META, EXCITE, HEAD, RICH, SIZE_CANCEL, TYPES, Flow
+from .state import ACTIVE_META, EXACT_LOTS, EXCITE, HEAD, RICH, SIZE_CANCEL, TYPES, Flow
 from .stress_tables import presses_rates
 
 SIZE_BINS = 1024
 WAIT_BINS = 2048
 LENGTH_BINS = 1024
-SPREAD_BINS = 256
+SPREAD_BINS = 1025
 QUEUE_BINS = 1024
 ONE12, ONE24 = 4096.0, 2.0**24
 
@@ -178,9 +178,10 @@ def _reactive(flows: tuple[FlowConfig, ...]) -> tuple[np.ndarray, np.ndarray, li
     given = [f.reactive or ReactiveConfig() for f in flows]
     most = max(len(r.spreads) for r in given), max(len(r.queues) for r in given)
     spreads = np.stack([np.searchsorted(r.spreads, np.arange(SPREAD_BINS), side="right") - 1 for r in given])
-    shifts = [max(int(max(r.queues)).bit_length() - QUEUE_BINS.bit_length() + 2, 0) for r in given]
+    shifts = [max(int(max(r.queues)).bit_length() - EXACT_LOTS.bit_length() + 1, 0) for r in given]
+    few, many = np.arange(EXACT_LOTS), np.arange(QUEUE_BINS - EXACT_LOTS)
     queues = np.stack([
-        np.searchsorted(np.asarray(r.queues) >> s, np.arange(QUEUE_BINS), side="right") - 1
+        np.searchsorted(r.queues, np.concatenate([few, many << s]), side="right") - 1
         for r, s in zip(given, shifts, strict=True)
     ])  # fmt: skip
     react = np.stack([
