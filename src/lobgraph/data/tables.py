@@ -50,8 +50,8 @@ class Tables:
     reference: Reference = (
         "opposite"  # index 0 at one tick from the opposite best, or (cancels) at the own best
     )
-    round_lot: int = 1  # lots; 1: orders are not mostly round
     inside: int = 0  # own: entries of limit_rates before that at the own best
+    round_lot: int = 1  # lots; 1: orders are not mostly round
 
     def entry(self, away: np.ndarray, spread: np.ndarray) -> np.ndarray:
         """Entries of limit_rates for orders `away` ticks behind the own best price at `spread`; those beyond go to the ends."""
