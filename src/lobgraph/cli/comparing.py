@@ -59,21 +59,11 @@ def compare(
     ),
 ) -> None:
     """Play runs and strategies on the same episodes; paired differences, tests, a report."""
-    from ..config import ConfigError, load_config
     from ..evaluation.compare import compare as play
     from ..report.present import present
-    from ..rl.actors import resolve_all
 
-    if len(set(who)) < len(who):
-        raise ConfigError(f"compare: {_twice(who)!r} is given twice")
+    cfg, own, actors, others = who_plays("compare", who, config, overrides, role, agents)
     check_directory(directory)
-    runs = [path for path in map(run_of, who) if path is not None and path.is_dir()]
-    source = config or (runs[0] / "config.yaml" if runs else None)
-    if source is None:
-        raise ConfigError("compare: no run among WHO tells which market to play; give --config CONFIG")
-    cfg = load_config(source, overrides or ())
-    own, actors = resolve_all({name: run_of(name) or name for name in who}, role)
-    others = others_of(cfg, own, agents, runs[0] if runs and config is None else None)
     notes = [f"{name}: {actor}" for name in who if (actor := run_of(name)) and str(actor) != name]
     notes += [beside(cfg, r, others[r]) for r in others]
     result = play(cfg, own, actors, others, episodes, seed, regimes, Progress(notes))
@@ -152,6 +142,28 @@ def check_directory(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     if not os.access(directory, os.W_OK | os.X_OK):
         raise PermissionError(13, "permission denied", str(directory))
+
+
+def who_plays(
+    command: str, who: list[str], config: Path | None, overrides: list[str] | None, role: str | None,
+    agents: list[str] | None,
+) -> tuple[Config, str, dict[str, Actor], dict[str, Actor]]:  # fmt: skip
+    """The market to play (of --config, else of the first run in WHO), the role compared, who plays it and who the others.
+
+    Raises ConfigError where somebody is given twice, or nobody tells the market.
+    """
+    from ..config import ConfigError, load_config
+    from ..rl.actors import resolve_all
+
+    if len(set(who)) < len(who):
+        raise ConfigError(f"{command}: {_twice(who)!r} is given twice")
+    runs = [path for path in map(run_of, who) if path is not None and path.is_dir()]
+    source = config or (runs[0] / "config.yaml" if runs else None)
+    if source is None:
+        raise ConfigError(f"{command}: no run among WHO tells which market to play; give --config CONFIG")
+    cfg = load_config(source, overrides or ())
+    own, actors = resolve_all({name: run_of(name) or name for name in who}, role)
+    return cfg, own, actors, others_of(cfg, own, agents, runs[0] if runs and config is None else None)
 
 
 def others_of(cfg: Config, own: str | None, agents: list[str] | None, run: Path | None) -> dict[str, Actor]:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .app import Overrides, Seed, app
-from .comparing import Agents, Progress, beside, check_directory, command_line, others_of, run_of
+from .comparing import Agents, Progress, beside, check_directory, command_line, who_plays
 
 
 @app.command()
@@ -41,21 +41,11 @@ def stress(
     ),
 ) -> None:
     """Play runs and strategies through crashes and droughts, with and without the event, with and without agents."""
-    from ..config import ConfigError, load_config
     from ..evaluation.stress import stress as play
     from ..report.stress_report import present_stress
-    from ..rl.actors import resolve_all
 
-    if len(set(who)) < len(who):
-        raise ConfigError("stress: somebody is given twice")
+    cfg, own, actors, others = who_plays("stress", who, config, overrides, role, agents)
     check_directory(directory)
-    runs = [path for path in map(run_of, who) if path is not None and path.is_dir()]
-    source = config or (runs[0] / "config.yaml" if runs else None)
-    if source is None:
-        raise ConfigError("stress: no run among WHO tells which market to play; give --config CONFIG")
-    cfg = load_config(source, overrides or ())
-    own, actors = resolve_all({name: run_of(name) or name for name in who}, role)
-    others = others_of(cfg, own, agents, runs[0] if runs and config is None else None)
     notes = [beside(cfg, r, others[r]) for r in others]
     names = [name.strip() for name in scenarios.split(",") if name.strip()] if scenarios else None
     found = play(cfg, own, actors, others, names, episodes, seed, after, Progress(notes))

@@ -63,6 +63,12 @@ def spread_bin_of(b, f, a):
 
 
 @inlined()
+def side_met(j):
+    """Side of the book (0 bid, 1 ask) whose queue type j concerns: its own; of a market order the one that it meets."""
+    return (j & 1) ^ (1 if j >> 1 == KIND_MARKET else 0)
+
+
+@inlined()
 def type_rate(b, f, regime, a, j, buys, s, q):
     """Present rate of type j, 2^-20 per second.
 
@@ -92,9 +98,8 @@ def set_rates(b, f, regime, a, buys):
     s = spread_bin_of(b, f, a)
     bid, ask = queue_bin_of(b, f, a, 0), queue_bin_of(b, f, a, 1)
     total = np.int64(0)
-    for j in range(TYPES):  # a market order meets the other side's queue
-        q = bid if (j & 1) == (1 if j >> 1 == KIND_MARKET else 0) else ask
-        rate = type_rate(b, f, regime, a, j, buys, s, q)
+    for j in range(TYPES):
+        rate = type_rate(b, f, regime, a, j, buys, s, ask if side_met(j) else bid)
         h[RATE + j] = rate
         total += rate
     return np.float64(total) * 9.5367431640625e-07
@@ -121,11 +126,15 @@ def relax(b, f, a, now):
 
 
 @inlined()
-def excite(b, f, regime, a, j):
-    """An event of type j: count it and raise what it brings.
+def under_stress(jump, scale):
+    """What one event brings where stress multiplies its type's rate by `scale`: where there are more each brings less, as in
+    regimes, or a crash would make the flow explode."""
+    return jump if scale == ONE else (jump << 12) // max(scale, RARE)
 
-    Where stress has more of the type each brings less, as in regimes: else a crash would make the flow explode.
-    """
+
+@inlined()
+def excite(b, f, regime, a, j):
+    """An event of type j: count it and raise what it brings."""
     h = b.head
     h[COUNT + j] += 1
     kind, side = j >> 1, j & 1
@@ -135,9 +144,7 @@ def excite(b, f, regime, a, j):
             for opposite in range(2):
                 i = 2 * effect + (side ^ opposite)
                 if h[EXCITED + i] < MOST:
-                    jump = f.jump[regime, a, m, kind, opposite, effect]
-                    if scale != ONE:
-                        jump = (jump << 12) // max(scale, RARE)
+                    jump = under_stress(f.jump[regime, a, m, kind, opposite, effect], scale)
                     h[EXCITE + TYPES * m + i] += jump
                     h[EXCITED + i] += jump
 
@@ -240,7 +247,7 @@ def open_memory(b, f, a, ran):
 @kernel()
 def spill_over(p, f, state, env):
     """Events of the last step excite the other books. Called while the regime and the stress of that step stand."""
-    books = state.head.shape[1]
+    books = f.spill.shape[1]
     regime = state.clock[env, REGIME]
     for a in range(books):
         for other in range(books):
@@ -249,8 +256,7 @@ def spill_over(p, f, state, env):
                 if jump != 0 and f.book[a, RICH] and f.book[other, RICH]:
                     at = EXCITE + (j if jump > 0 else j ^ 1)  # the slowest
                     h, cause = state.head[env, a], state.head[env, other]
-                    scale = cause[SCALE + j]
-                    size = abs(jump) if scale == ONE else (abs(jump) << 12) // max(scale, RARE)
+                    size = under_stress(abs(jump), cause[SCALE + j])
                     h[at] = min(h[at] + size * cause[COUNT + j], MOST)
 
 

@@ -18,6 +18,7 @@ from .features import (
     queue_bin_of,
     relax,
     set_rates,
+    side_met,
     side_of_part,
     spread_bin_of,
     time_of_day,
@@ -141,7 +142,7 @@ def typed_event(b, f, regime, a, fundamental, rate, now, r1, r2):
     buys = buy_chance(b, f, a, fundamental)
     if f.decay.shape[1] > 0:
         relax(b, f, a, now)
-        q = queue_bin_of(b, f, a, (j & 1) ^ (1 if j >> 1 == KIND_MARKET else 0))
+        q = queue_bin_of(b, f, a, side_met(j))
         if x >= type_rate(b, f, regime, a, j, buys, spread_bin_of(b, f, a), q):
             return
     kind = j >> 1
@@ -171,7 +172,7 @@ def _limit(b, f, regime, a, side, pick, r2):
     k = (1 - side) >> 1
     s = 0
     if f.alias.shape[1] > 1:
-        s = f.spread_bin[a, min(h[ASK] - h[BID], f.spread_bin.shape[1] - 1)]
+        s = spread_bin_of(b, f, a)
     y = pick * U64(f.book[a, ALIAS_LEN])
     i = np.int64(y >> U64(32))
     if np.int64((y & LOW32) >> U64(16)) >= f.alias[a, s, i, 0]:

@@ -323,9 +323,7 @@ class Flow(NamedTuple):
     )  # (R, A, M, 3, 2, 3) int64 1/2^24: by kind of the cause, same side or opposite, kind of the effect
     ground: np.ndarray  # (A, 3) int64 1/2^24: part of a mean rate that no event brought
     excited: np.ndarray  # (A, M, 3) int64 1/2^24: mean of the excitations
-    spill: (
-        np.ndarray
-    )  # (R, A, A, 3) int64 1/2^24: jump in book [1] by an event in book [0]; negative: on the other side
+    spill: np.ndarray  # (R, A, A, 3) int64 1/2^24: jump in book [1] by an event in book [0]; negative: on the other side; A 0: none
     half: np.ndarray  # (4097,) int64 2^-x, x in 1/4096, 1/2^24
     length: np.ndarray  # (A, 3, 1024) int64 parts of a hidden order: by quantile, its highest quantile, what is left at a reset
     wait: np.ndarray  # (2049,) int64 unit exponential by quantile, 1/2^32

@@ -215,8 +215,10 @@ def _excitation(flows: tuple[FlowConfig, ...], scale: np.ndarray) -> tuple[np.nd
 
 def _spill(cfg: Config, scale: np.ndarray) -> np.ndarray:
     """(R, A, A, 3) jumps of the slowest excitation in other books, by the weights of the correlation between them;
-    smaller where the regime has more of their cause, as those in the book itself."""
+    smaller where the regime has more of their cause, as those in the book itself. (R, 0, 0, 3) where no book has any."""
     flows, count = cfg.flows, cfg.market.num_books
+    if not any(f.hawkes and f.hawkes.cross > 0 for f in flows):
+        return np.zeros((len(scale), 0, 0, 3), np.int64)
     under = cfg.market.underlying_index
     weight = cfg.fundamentals.matrix(len(cfg.market.underlyings))[under[:, None], under[None, :]] * (
         1.0 - np.eye(count)
