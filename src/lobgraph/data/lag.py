@@ -33,6 +33,7 @@ class LagFit:
     lag: np.ndarray  # (A,) float64 seconds
     correlation: np.ndarray  # (A, A) float64 of the fundamentals, not yet made positive semidefinite
     measured: np.ndarray  # (H, A, A) float64 of mid returns at HORIZONS
+    growth: np.ndarray  # (H, A) float64 variance of mid returns per second over that at the longest horizon
     fitted: np.ndarray  # (H, A, A) float64 by the closed form
     lead: (
         np.ndarray
@@ -81,7 +82,7 @@ def fit_lag(days: Sequence[Day]) -> LagFit:
         for j in range(i):
             lead[i, j] = lead_of(days[i], days[j])
             lead[j, i] = -lead[i, j]
-    return LagFit(names, lag, rho, measured, model(lag, rho, growth), lead)
+    return LagFit(names, lag, rho, measured, growth, model(lag, rho, growth), lead)
 
 
 def variance_growth(days: Sequence[Day]) -> np.ndarray:
@@ -136,28 +137,6 @@ def solve(measured: np.ndarray, growth: np.ndarray) -> tuple[np.ndarray, np.ndar
     rho = np.eye(books)
     rho[low] = rho_of(lag)[0]
     return lag, rho + rho.T - np.eye(books)
-
-
-def held_in(seen: np.ndarray, rho: np.ndarray, turns: int = 50) -> np.ndarray:
-    """(A,) how much of its fundamental each mid's moves hold: s such that s_i s_j rho_ij is nearest (least squares over
-    pairs) to the mids' correlations `seen` (A, A), for fundamentals that correlate as `rho`. 0 ... 1."""
-    rho = rho * (1.0 - np.eye(len(rho)))
-    s = np.full(len(rho), 0.5)
-    for _ in range(turns):  # each given the others; the mean of old and new does not swing
-        weight = rho * s
-        s = 0.5 * (
-            s + np.clip((seen * weight).sum(axis=1) / np.maximum((weight**2).sum(axis=1), 1e-12), 0.0, 1.0)
-        )
-    return s
-
-
-def matched(measured: np.ndarray, held: np.ndarray) -> np.ndarray:
-    """(A, A) correlations of fundamentals with which mids that hold `held` (H, A) of them correlate nearest (least squares
-    over horizons) to `measured` (H, A, A); cut to -.99 ... .99."""
-    share = held[:, :, None] * held[:, None, :]
-    rho = np.clip((share * measured).sum(axis=0) / np.maximum((share**2).sum(axis=0), 1e-12), -0.99, 0.99)
-    np.fill_diagonal(rho, 1.0)
-    return rho
 
 
 SHIFTS = np.concatenate([-np.geomspace(30.0, 0.1, 26), [0.0], np.geomspace(0.1, 30.0, 26)])  # seconds
