@@ -6,8 +6,8 @@ from make import make_day, write_pair
 
 from lobgraph.config import load_config, make_config
 from lobgraph.data.calibrate import calibrate, write_config
-from lobgraph.data.follow import nearest_correlation, together
 from lobgraph.data.facts import measure
+from lobgraph.data.follow import nearest_correlation, together
 from lobgraph.data.lag import HORIZONS
 from lobgraph.data.lobster import read_lobster
 from lobgraph.data.recording import DataError

@@ -26,7 +26,7 @@ def market(rho: np.ndarray, lag: np.ndarray) -> np.ndarray:
     return np.stack(found)
 
 
-def played(section: dict[str, Any]) -> np.ndarray:
+def played(section: dict[str, Any], turn: int = 0) -> np.ndarray:
     return market(np.array(section["correlation"]), np.array(section["lag"]))
 
 
@@ -50,12 +50,17 @@ def test_correlations_and_lags_of_a_known_market_are_found():
     assert f"round {ROUNDS} of {ROUNDS}" in lines[-1]
 
 
-def test_the_best_round_is_kept_not_the_last():
-    fit, seen = guessed(market(RHO, LAGS)), []
+def test_errors_of_simulation_average_out():
+    """Each round on other random numbers: what is found is nearer than one simulation can tell."""
+    rng = np.random.default_rng(0)
+    fit = guessed(market(RHO, LAGS))
 
-    def shaken(section: dict[str, Any]) -> np.ndarray:
-        seen.append(section)
-        return played(section) if len(seen) != ROUNDS else np.zeros((len(HORIZONS), 4, 4))
+    def shaken(section: dict[str, Any], turn: int) -> np.ndarray:
+        error = rng.normal(0.0, 0.05, fit.measured.shape)
+        return played(section) + np.where(OTHERS, error + error.swapaxes(1, 2), 0.0) / np.sqrt(2.0)
 
-    found = follow_together(fit, shaken, lambda line: None)
-    assert found in seen[:-1]
+    off = [
+        np.abs(played(follow_together(fit, shaken, lambda line: None)) - fit.measured)[:, OTHERS]
+        for _ in range(5)
+    ]
+    assert np.sqrt(np.mean(np.square(off))) < 0.035

@@ -55,14 +55,16 @@ def test_news_moves_all_fundamentals_together_and_leaves_their_variances(dt):
     n, chance = len(moves), -np.expm1(-rate * dt)
     assert abs(came.mean() - chance) < 4.5 * np.sqrt(chance * (1 - chance) / n)
     assert (moves[came] != 0.0).all(axis=1).mean() > 0.999  # one in 65536 rounds to no move
-    np.testing.assert_allclose(moves.var(axis=0), np.array([0.25, 4.0]) * dt, rtol=4.5 * np.sqrt(3.0 / chance / n))
+    np.testing.assert_allclose(
+        moves.var(axis=0), np.array([0.25, 4.0]) * dt, rtol=4.5 * np.sqrt(3.0 / chance / n)
+    )
     np.testing.assert_allclose(np.corrcoef(moves[came].T), c, atol=4.5 / np.sqrt(came.sum()))
     size = moves[came, 1] / np.sqrt(4.0 * dt / chance)
     assert stats.kstest(size, "norm").statistic < 1.95 / np.sqrt(came.sum()) + 1e-3
 
 
 def test_news_too_rare_for_a_step_is_refused():
-    with pytest.raises(ConfigError, match="fundamentals.news_rate: must be 0 or at least 1e-06 a step"):
+    with pytest.raises(ConfigError, match=r"fundamentals\.news_rate: must be 0 or at least 1e-06 a step"):
         config(**still(fundamentals={"news_rate": 1e-9}))
 
 

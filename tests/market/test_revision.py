@@ -47,7 +47,9 @@ def revised(bids: dict[int, int], asks: dict[int, int], fundamental: float) -> l
     """The rule on dictionaries: level by level, seen from the side that is to rise."""
     up = 2 * fundamental > max(bids) + min(asks)
     way = 1 if up else -1
-    own, stale = ({way * px: lots for px, lots in side.items()} for side in ((bids, asks) if up else (asks, bids)))
+    own, stale = (
+        {way * px: lots for px, lots in side.items()} for side in ((bids, asks) if up else (asks, bids))
+    )
     last = min(stale)
     while stale and min(stale) < way * fundamental - 0.5:
         px = min(stale)
@@ -80,7 +82,7 @@ def test_levels_are_those_of_the_rule(bids, asks, fundamental):
     (999.4, 999, 1000), (998.0, 998, 999),
 ])  # fmt: skip
 def test_a_one_tick_market_moves_by_whole_ticks_when_more_than_half_of_one_is_due(fundamental, bid, ask):
-    full = {px: 5 for px in range(980, 1001)}, {px: 7 for px in range(1001, 1021)}
+    full = dict.fromkeys(range(980, 1001), 5), dict.fromkeys(range(1001, 1021), 7)
     b = book(*full)
     revise(b, flow(), round(fundamental * 65536), 3)
     assert (b.head[ms.BID], b.head[ms.ASK]) == (bid, ask)

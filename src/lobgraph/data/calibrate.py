@@ -172,8 +172,10 @@ def calibrate(
             relevel()
     tuned = base
     if found.lag and rounds:
-        def played(section: dict[str, Any]) -> np.ndarray:
-            made = simulate(make_config(build(knobs, base | {"fundamentals": section})), seconds=2 * seconds, seed=seed)
+
+        def played(section: dict[str, Any], turn: int) -> np.ndarray:
+            cfg = make_config(build(knobs, base | {"fundamentals": section}))
+            made = simulate(cfg, seconds=4 * seconds, seed=seed + turn)
             return np.stack([together(made, h) for h in HORIZONS])
 
         tuned = base | {"fundamentals": follow_together(found.lag, played, say)}

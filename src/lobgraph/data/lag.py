@@ -22,6 +22,7 @@ from .recording import NS, DataError
 
 HORIZONS = (1, 10, 60)  # seconds
 LONGEST_LAG = 60.0  # seconds
+NEWTON = 12  # steps
 STIFFNESS = 0.00003  # pull of log(1 + lag) to the assets' mean: what the correlations cannot tell is shared
 
 
@@ -111,21 +112,24 @@ def model(lag: np.ndarray, rho: np.ndarray, growth: np.ndarray) -> np.ndarray:
 
 
 def solve(measured: np.ndarray, growth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(A,) lags and (A, A) correlations of the fundamentals whose closed form is nearest (least squares) to `measured`
-    (H, A, A). Given the lags each correlation is a ratio of sums, cut to -.99 ... .99."""
+    """(A,) lags and (A, A) correlations of the fundamentals whose closed form is nearest to `measured` (H, A, A): fourth powers,
+    so that the largest error counts. Given the lags each correlation has its own, cut to -.99 ... .99."""
     books = measured.shape[1]
     low = np.tril_indices(books, -1)
     target = measured[:, low[0], low[1]]  # (H, pairs)
 
     def rho_of(lag: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         unit = model(lag, np.ones((books, books)), growth)[:, low[0], low[1]]
-        return np.clip(
-            (unit * target).sum(axis=0) / np.maximum((unit * unit).sum(axis=0), 1e-12), -0.99, 0.99
-        ), unit
+        rho = (unit * target).sum(axis=0) / np.maximum((unit * unit).sum(axis=0), 1e-12)
+        for _ in range(NEWTON):  # from the least squares
+            error = unit * rho - target
+            step = (unit * error**3).sum(axis=0) / np.maximum(3.0 * ((unit * error) ** 2).sum(axis=0), 1e-12)
+            rho = rho - step
+        return np.clip(rho, -0.99, 0.99), unit
 
     def misfit(x: np.ndarray) -> float:
         rho, unit = rho_of(np.expm1(x))
-        error = ((rho * unit - target) ** 2).mean() + STIFFNESS * ((x - x.mean()) ** 2).mean()
+        error = ((rho * unit - target) ** 4).mean() ** 0.5 + STIFFNESS * ((x - x.mean()) ** 2).mean()
         return 1e4 * float(error)  # in units that the search's tolerances are made for
 
     top = np.log1p(LONGEST_LAG)

@@ -195,8 +195,7 @@ def _market(b, f, a, side, r2):
 
 @inlined()
 def _cancel(b, f, a, k, position, fundamental, r2):
-    """A candidate for a cancel: noise lot number `position` of side k, counted from its best price. Returns 1 if it goes.
-    """
+    """A candidate for a cancel: noise lot number `position` of side k, counted from its best price. Returns 1 if it goes."""
     h = b.head
     side = 1 - 2 * k
     px = h[BID + k]
