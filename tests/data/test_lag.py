@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from lobgraph.data.lag import HORIZONS, common, fit_lag, held_in, lead_of, matched, solve
+from lobgraph.data.lag import HORIZONS, common, fit_lag, lead_of, solve
 from lobgraph.data.nasdaq10 import Snapshots
 from lobgraph.data.recording import DataError
 
@@ -59,22 +59,6 @@ def test_solve_inverts_the_closed_form():
     assert rho == pytest.approx(RHO, abs=0.03)
     assert lag == pytest.approx(LAGS, rel=0.3, abs=0.4)
     assert (np.diff(lag) > 0).all()
-
-
-def test_what_mids_hold_of_their_fundamentals_and_what_these_must_be():
-    rng = np.random.default_rng(0)
-    factors = rng.normal(size=(8, 3)) + 1.0
-    rho = np.corrcoef(factors @ factors.T + np.eye(8))
-    held = rng.uniform(0.2, 0.95, (len(HORIZONS), 8))
-    seen = held[:, :, None] * held[:, None, :] * rho
-    found = np.stack([held_in(c, rho) for c in seen])
-    assert found == pytest.approx(held, abs=0.01)
-    assert matched(seen, held) == pytest.approx(rho, abs=1e-9)
-    noisy = seen + 0.03 * rng.normal(size=seen.shape)
-    wanted = matched(noisy, held)
-    error = [((held[:, :, None] * held[:, None, :] * r - noisy) ** 2).sum() for r in (wanted, rho)]
-    assert error[0] < error[1]
-    assert np.diag(matched(np.full((3, 8, 8), 2.0), held)) == pytest.approx(np.ones(8))
 
 
 def test_fit_on_mids(days):

@@ -133,38 +133,6 @@ def test_tilt_moves_limit_and_market_sides_and_not_their_number(off, chance, ric
     assert_counts(np.bincount(kind[kind != CANCEL], minlength=3)[1:], events / events.sum())
 
 
-@pytest.mark.parametrize(("off", "chance"), [(2.0, 0.24), (-1.0, 0.12), (9.0, 0.42), (0.0, 0.0)])
-@pytest.mark.parametrize("rich", [False, True])
-def test_stale_quotes_are_pulled(off, chance, rich):
-    """Of the cancels on the side that the fundamental moves towards, pull * 2 |P(buy) - 1/2| take the whole best level; how
-    many cancels there are and of which side stays the same."""
-    flow = {
-        "intensity": 0.5,
-        "market_rate": 0.5,
-        "cancel_rate": 0.02,
-        "tilt": 0.1,
-        "tilt_max": 0.35,
-        "pull": 0.6,
-        **UNITS,
-    }
-    kind, side, distance, lots = one_event(
-        config(flow), fundamental=1000 + SPREAD / 2 + off, seed=int(off) + 90, rich=rich
-    ).T
-    total = 2.0 + 0.02 * 2 * LEVELS * DEPTH
-    assert_counts(np.bincount((kind == CANCEL).astype(int)), [2.0 / total, 1.0 - 2.0 / total])
-    assert_counts(np.bincount((side[kind == CANCEL] + 1) // 2, minlength=2), [0.5, 0.5])
-    pulled = (kind == CANCEL) & (lots > 1)
-    assert (lots[pulled] == DEPTH).all()
-    assert (distance[pulled] == SPREAD).all()
-    stale = -1 if off > 0 else 1
-    assert not pulled[side != stale].any()
-    assert_counts(
-        np.bincount(pulled[(kind == CANCEL) & (side == stale)].astype(int), minlength=2), [1 - chance, chance]
-    )
-    kept = (kind == CANCEL) & ~pulled
-    assert_counts(np.bincount(distance[kept] - SPREAD, minlength=LEVELS), np.full(LEVELS, 1 / LEVELS))
-
-
 @pytest.mark.parametrize("rich", [False, True])
 def test_regimes_scale_the_rates_and_widen_the_placement(rich):
     kinds = {"calm": {}, "wild": {"limit": 0.5, "market": 3.0, "cancel": 2.0, "widen": 4}}

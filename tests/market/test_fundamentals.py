@@ -7,7 +7,7 @@ import pytest
 from markets import config, steps
 from scipy import stats
 
-from lobgraph.config import Config
+from lobgraph.config import Config, ConfigError
 from lobgraph.env.market_env import MarketEnv
 from lobgraph.market import state as ms
 
@@ -43,6 +43,29 @@ def test_fundamentals_have_their_volatilities_and_correlations():
         for i in range(3)
     ]
     assert np.abs(lag).max() < 4.5 / np.sqrt(n)
+
+
+@pytest.mark.parametrize("dt", [0.5, 2.0])
+def test_news_moves_all_fundamentals_together_and_leaves_their_variances(dt):
+    rate, c = 0.2, [[1.0, 0.6], [0.6, 1.0]]
+    fd = {"volatility": [0.5, 2.0], "correlation": c, "news_rate": rate}
+    path, _ = fundamentals(config(**still(market={"books": 2, "dt": dt}, fundamentals=fd)), 200, 400)
+    moves = np.diff(path, axis=0).reshape(-1, 2)
+    came = (moves != 0.0).any(axis=1)
+    n, chance = len(moves), -np.expm1(-rate * dt)
+    assert abs(came.mean() - chance) < 4.5 * np.sqrt(chance * (1 - chance) / n)
+    assert (moves[came] != 0.0).all(axis=1).mean() > 0.999  # one in 65536 rounds to no move
+    np.testing.assert_allclose(
+        moves.var(axis=0), np.array([0.25, 4.0]) * dt, rtol=4.5 * np.sqrt(3.0 / chance / n)
+    )
+    np.testing.assert_allclose(np.corrcoef(moves[came].T), c, atol=4.5 / np.sqrt(came.sum()))
+    size = moves[came, 1] / np.sqrt(4.0 * dt / chance)
+    assert stats.kstest(size, "norm").statistic < 1.95 / np.sqrt(came.sum()) + 1e-3
+
+
+def test_news_too_rare_for_a_step_is_refused():
+    with pytest.raises(ConfigError, match=r"fundamentals\.news_rate: must be 0 or at least 1e-06 a step"):
+        config(**still(fundamentals={"news_rate": 1e-9}))
 
 
 def test_perfect_correlation_is_perfect():

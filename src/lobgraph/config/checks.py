@@ -94,6 +94,11 @@ def check_fundamentals(cfg: Config) -> None:
         raise ValueError(
             "fundamentals.volatility: must not be negative, and at most 100000 ticks per sqrt(second)"
         )
+    if 0.0 < f.news_rate * cfg.market.dt < 1e-6:
+        raise ValueError(
+            f"fundamentals.news_rate: must be 0 or at least 1e-06 a step of market.dt ({1e-6 / cfg.market.dt:g} per second), "
+            f"got {f.news_rate:g}"
+        )
     if isinstance(f.lag, list) and len(f.lag) != n:
         raise ValueError(f"fundamentals.lag: needs one value per underlying ({n}), got {len(f.lag)}")
     lags = f.lag if isinstance(f.lag, list) else [f.lag]

@@ -190,7 +190,7 @@ class FlowConfig(Section):
         0.04  # P(buy) - 1/2 per tick of fundamental above the mid, market and limit orders
     )
     tilt_max: Annotated[Float, Field(ge=0, le=0.5)] = 0.2  # bound of that tilt
-    pull: Fraction = 0.0  # stale quotes: share of the cancels on the side the fundamental moves towards that take the whole best level, at tilt 1/2 (in proportion below)
+    revision_rate: NonNegative = 0.0  # per second: quotes that the fundamental leaves stale are withdrawn and turn into quotes of the other side; 0: never
     warmup: Annotated[Float, Field(ge=0, le=1e5)] = (
         20.0  # seconds of flow run at reset before the first decision
     )

@@ -125,6 +125,7 @@ class FundamentalsConfig(Section):
     correlation: list[list[Float]] | Float = 0.5  # matrix over underlyings, or one value for all pairs
     mean_reversion: NonNegative = 0.0  # per second, towards the initial price
     lag: PerBook = 0.0  # mean delay, seconds, with which an underlying's flow learns of its moves; one for all or one each
+    news_rate: NonNegative = 0.0  # per second: fundamentals move all together, when news comes (volatility as given); 0: all the time
     jump_rate: NonNegative = 0.0  # jumps per second and underlying
     jump_size: Annotated[Float, Field(ge=0, le=1e5)] = 0.0  # standard deviation of a jump, ticks
     venue_deviation: Annotated[Float, Field(ge=0, le=1e5)] = (

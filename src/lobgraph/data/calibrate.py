@@ -19,7 +19,8 @@ import yaml
 from ..config import Config, make_config
 from .facts import Day, Facts, correlation, measure
 from .features import Features, measure_features, wanted
-from .lag import HORIZONS, held_in, matched
+from .follow import FOLLOWING, follow_together, fundamentals, nearest_correlation, together
+from .lag import HORIZONS
 from .load import clock, read_all
 from .recording import DataError
 from .refine import KNOBS, apply, as_multipliers, refine
@@ -28,11 +29,8 @@ from .simulate import Simulated, simulate
 from .tables import Reference, Tables, measure_tables
 
 TILT = 0.3  # probability of buying rises by this when the fundamental is one mean spread above the mid
-FOLLOWING = {"tilt": 0.5, "tilt_max": 0.5, "pull": 0.5}  # of mids that are to correlate; the tilt as above
 MIN_SAMPLES = 100  # returns a correlation needs
 OWN_SPREAD = 2.0  # mean, ticks, from which tables count from the own best: with less, one that opens by chance stays open
-LAG_SCALES = (1.0, 0.3, 0.0)  # of the closed form's lags: the simulated mid lags by itself
-LAG_ROUNDS = 3  # for each of them
 LEVEL_ROUNDS = 3
 STRENGTHS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # of excitation, as shares of the fit's
 RUNAWAY = 1.8  # rates over those without excitation
@@ -174,7 +172,13 @@ def calibrate(
             relevel()
     tuned = base
     if found.lag and rounds:
-        tuned = _tune_lags(base, lambda b: build(knobs, b), found, seconds, seed, say)
+
+        def played(section: dict[str, Any], turn: int) -> np.ndarray:
+            cfg = make_config(build(knobs, base | {"fundamentals": section}))
+            made = simulate(cfg, seconds=4 * seconds, seed=seed + turn)
+            return np.stack([together(made, h) for h in HORIZONS])
+
+        tuned = base | {"fundamentals": follow_together(found.lag, played, say)}
     fresh = seed + 1_000_003
     config, level = build(knobs, tuned), list(tables)
     return Calibration(
@@ -215,45 +219,6 @@ def _steady(
             going[a] = going[a] and all(now <= RUNAWAY * before for now, before in pairs)
             strength[a] = value if going[a] else strength[a]
     return strength
-
-
-def together(made: Sequence[Simulated], horizon: int) -> np.ndarray:
-    """(A, A) correlation of simulated mids over `horizon` seconds; NaN where it was not simulated."""
-    nan = [np.nan] * len(made)
-    return np.array([m.correlation.get(horizon, nan) for m in made])
-
-
-def _tune_lags(
-    base: dict[str, Any], build: Callable[[dict[str, Any]], dict[str, Any]], found: Features, seconds: float, seed: int,
-    say: Callable[[str], None],
-) -> dict[str, Any]:  # fmt: skip
-    """Correlations and lags of the fundamentals with which the simulated mids correlate as measured: for each of LAG_SCALES
-    the correlations that fit best, given how much of its fundamental each simulated mid holds at each horizon. Returns
-    `base` with the best of them."""
-    assert found.lag is not None
-    measured, best = found.lag.measured, (np.inf, base)
-    others = ~np.eye(measured.shape[1], dtype=bool)
-    rho = found.lag.correlation
-    for scale in LAG_SCALES:
-        for turn in range(LAG_ROUNDS):
-            tried = base | {"fundamentals": _fundamentals(rho, scale * found.lag.lag)}
-            made = simulate(make_config(build(tried)), seconds=2 * seconds, seed=seed)
-            now = np.stack([together(made, h) for h in HORIZONS])
-            misfit = float(np.sqrt(((measured - now)[:, others] ** 2).mean()))
-            say(
-                f"calibrate: lags times {scale:g}, round {turn + 1} of {LAG_ROUNDS}, misfit of correlations {misfit:.3f}"
-            )
-            if misfit < best[0]:
-                best = misfit, tried
-            used = np.array(tried["fundamentals"]["correlation"])
-            rho = matched(measured, np.stack([held_in(c, used) for c in now]))
-    return best[1]
-
-
-def _fundamentals(rho: np.ndarray, lag: np.ndarray | None = None) -> dict[str, Any]:
-    """Correlation and lag of `fundamentals`."""
-    section: dict[str, Any] = {"correlation": [[float(v) for v in row] for row in nearest_correlation(rho)]}
-    return section if lag is None else section | {"lag": [round(float(v), 3) for v in lag]}
 
 
 def write_config(calibration: Calibration, path: str | Path, force: bool = False) -> Path:
@@ -309,7 +274,7 @@ def _base(
         },
         "regimes": found.regimes.section if found.regimes else SINGLE,
         **day,
-        "fundamentals": _fundamentals(lag.correlation, lag.lag) if lag else _fundamentals(corr),
+        "fundamentals": fundamentals(lag.correlation, lag.lag) if lag else fundamentals(corr),
         "agents": {"maker": maker, "taker": {**other, "target": 10 * lots}, "arbitrageur": other},
     }
 
@@ -353,18 +318,6 @@ def _correlation(days: Sequence[Day]) -> tuple[np.ndarray, str]:
     if shared / 1e9 < 3 * horizon:
         return np.eye(len(days)), "too short a window in common: assets are taken as uncorrelated"
     return nearest_correlation(correlation(days, horizon)), f"correlation of {horizon} s mid returns"
-
-
-def nearest_correlation(c: np.ndarray, floor: float = 1e-4) -> np.ndarray:
-    """(A, A) a positive semidefinite matrix near c with ones on the diagonal (eigenvalues floored, then rescaled)."""
-    values, vectors = np.linalg.eigh((c + c.T) / 2.0)
-    if values.min() < floor:
-        c = (vectors * np.maximum(values, floor)) @ vectors.T
-        scale = 1.0 / np.sqrt(np.diag(c))
-        c = c * np.outer(scale, scale)
-    c = np.round((c + c.T) / 2.0, 6)
-    np.fill_diagonal(c, 1.0)
-    return c
 
 
 def _notes(days: list[Day], tables: list[Tables]) -> list[str]:

@@ -22,6 +22,7 @@ from .recording import NS, DataError
 
 HORIZONS = (1, 10, 60)  # seconds
 LONGEST_LAG = 60.0  # seconds
+NEWTON = 12  # steps
 STIFFNESS = 0.00003  # pull of log(1 + lag) to the assets' mean: what the correlations cannot tell is shared
 
 
@@ -33,6 +34,7 @@ class LagFit:
     lag: np.ndarray  # (A,) float64 seconds
     correlation: np.ndarray  # (A, A) float64 of the fundamentals, not yet made positive semidefinite
     measured: np.ndarray  # (H, A, A) float64 of mid returns at HORIZONS
+    growth: np.ndarray  # (H, A) float64 variance of mid returns per second over that at the longest horizon
     fitted: np.ndarray  # (H, A, A) float64 by the closed form
     lead: (
         np.ndarray
@@ -81,7 +83,7 @@ def fit_lag(days: Sequence[Day]) -> LagFit:
         for j in range(i):
             lead[i, j] = lead_of(days[i], days[j])
             lead[j, i] = -lead[i, j]
-    return LagFit(names, lag, rho, measured, model(lag, rho, growth), lead)
+    return LagFit(names, lag, rho, measured, growth, model(lag, rho, growth), lead)
 
 
 def variance_growth(days: Sequence[Day]) -> np.ndarray:
@@ -110,21 +112,24 @@ def model(lag: np.ndarray, rho: np.ndarray, growth: np.ndarray) -> np.ndarray:
 
 
 def solve(measured: np.ndarray, growth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(A,) lags and (A, A) correlations of the fundamentals whose closed form is nearest (least squares) to `measured`
-    (H, A, A). Given the lags each correlation is a ratio of sums, cut to -.99 ... .99."""
+    """(A,) lags and (A, A) correlations of the fundamentals whose closed form is nearest to `measured` (H, A, A): fourth powers,
+    so that the largest error counts. Given the lags each correlation has its own, cut to -.99 ... .99."""
     books = measured.shape[1]
     low = np.tril_indices(books, -1)
     target = measured[:, low[0], low[1]]  # (H, pairs)
 
     def rho_of(lag: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         unit = model(lag, np.ones((books, books)), growth)[:, low[0], low[1]]
-        return np.clip(
-            (unit * target).sum(axis=0) / np.maximum((unit * unit).sum(axis=0), 1e-12), -0.99, 0.99
-        ), unit
+        rho = (unit * target).sum(axis=0) / np.maximum((unit * unit).sum(axis=0), 1e-12)
+        for _ in range(NEWTON):  # from the least squares
+            error = unit * rho - target
+            step = (unit * error**3).sum(axis=0) / np.maximum(3.0 * ((unit * error) ** 2).sum(axis=0), 1e-12)
+            rho = rho - step
+        return np.clip(rho, -0.99, 0.99), unit
 
     def misfit(x: np.ndarray) -> float:
         rho, unit = rho_of(np.expm1(x))
-        error = ((rho * unit - target) ** 2).mean() + STIFFNESS * ((x - x.mean()) ** 2).mean()
+        error = ((rho * unit - target) ** 4).mean() ** 0.5 + STIFFNESS * ((x - x.mean()) ** 2).mean()
         return 1e4 * float(error)  # in units that the search's tolerances are made for
 
     top = np.log1p(LONGEST_LAG)
@@ -136,28 +141,6 @@ def solve(measured: np.ndarray, growth: np.ndarray) -> tuple[np.ndarray, np.ndar
     rho = np.eye(books)
     rho[low] = rho_of(lag)[0]
     return lag, rho + rho.T - np.eye(books)
-
-
-def held_in(seen: np.ndarray, rho: np.ndarray, turns: int = 50) -> np.ndarray:
-    """(A,) how much of its fundamental each mid's moves hold: s such that s_i s_j rho_ij is nearest (least squares over
-    pairs) to the mids' correlations `seen` (A, A), for fundamentals that correlate as `rho`. 0 ... 1."""
-    rho = rho * (1.0 - np.eye(len(rho)))
-    s = np.full(len(rho), 0.5)
-    for _ in range(turns):  # each given the others; the mean of old and new does not swing
-        weight = rho * s
-        s = 0.5 * (
-            s + np.clip((seen * weight).sum(axis=1) / np.maximum((weight**2).sum(axis=1), 1e-12), 0.0, 1.0)
-        )
-    return s
-
-
-def matched(measured: np.ndarray, held: np.ndarray) -> np.ndarray:
-    """(A, A) correlations of fundamentals with which mids that hold `held` (H, A) of them correlate nearest (least squares
-    over horizons) to `measured` (H, A, A); cut to -.99 ... .99."""
-    share = held[:, :, None] * held[:, None, :]
-    rho = np.clip((share * measured).sum(axis=0) / np.maximum((share**2).sum(axis=0), 1e-12), -0.99, 0.99)
-    np.fill_diagonal(rho, 1.0)
-    return rho
 
 
 SHIFTS = np.concatenate([-np.geomspace(30.0, 0.1, 26), [0.0], np.geomspace(0.1, 30.0, 26)])  # seconds

@@ -4,8 +4,8 @@ In: `Flow` tables, a stream of draws, a Book. The next event is exponential in t
 and size come from integer draws. Cancel rates that differ by distance are met by thinning: candidates at the largest
 rate, each kept with probability rate(distance) / largest. A flow with features (market/features.py) has a rate for each
 kind and side. Rates follow Cont, Stoikov, Talreja (2010) and, flat, Smith,
-Farmer, Gillemot, Krishnamurthy (2003). Limit and market sides tilt towards the fundamental; their total does not. Cancels
-may pull quotes that it leaves stale (Budish, Cramton, Shim 2015), which is how mids follow it within a second.
+Farmer, Gillemot, Krishnamurthy (2003). Limit and market sides tilt towards the fundamental; their total does not. Quotes
+that it leaves stale may be revised as a step begins, which is how mids follow it within a second.
 """
 
 from __future__ import annotations
@@ -36,17 +36,18 @@ from .state import (
     KIND_LIMIT,
     KIND_MARKET,
     LOG_ROOM,
+    LOW,
     NOISE_ASK,
     NOISE_BID,
     NOW_NS,
     OWN,
-    PULL,
     Q16,
     RATE,
     RATE_CANCEL,
     RATE_LIMIT,
     RATE_MARKET,
     REGIME,
+    REVISION,
     RICH,
     ROUND_LOT,
     SIZE_CANCEL,
@@ -194,10 +195,7 @@ def _market(b, f, a, side, r2):
 
 @inlined()
 def _cancel(b, f, a, k, position, fundamental, r2):
-    """A candidate for a cancel: noise lot number `position` of side k, counted from its best price. Returns 1 if it goes.
-
-    On the side that the fundamental moves towards it may take all noise lots at the best price in its place.
-    """
+    """A candidate for a cancel: noise lot number `position` of side k, counted from its best price. Returns 1 if it goes."""
     h = b.head
     side = 1 - 2 * k
     px = h[BID + k]
@@ -218,11 +216,6 @@ def _cancel(b, f, a, k, position, fundamental, r2):
     if unit > 1:
         odd = here % unit
         lots = odd if position < odd else min(max((lots + unit // 2) // unit, 1) * unit, here - odd)
-    if f.book[a, PULL] > 0:
-        buys = buy_chance(b, f, a, fundamental)
-        stale = noise_at(b, h[BID + k])
-        if stale > 0 and np.int64(r2 >> U64(48)) < (side * (32768 - buys) * 2 * f.book[a, PULL]) >> Q16:
-            px, lots, position = h[BID + k], stale, 0
     cancel_noise(b, px, lots, position)
     return 1
 
@@ -260,6 +253,33 @@ def run_flow(b, f, regime, a, fundamental, key, index, now, due, rate, until):
     return index, due, rate
 
 
+# --- the start of a step ---
+
+
+@kernel()
+def revise(b, f, a, fundamental, key):
+    """The noise withdraws the quotes that the fundamental leaves stale by more than half a tick, level by level, and as many
+    lots come to the other side, by so much better than its best price as the withdrawn side's fell back, at most at the price
+    withdrawn: the spread stays.
+
+    Adverse selection seen from the makers' side (Budish, Cramton, Shim 2015); with a spread of one tick the queue turns
+    from ask to bid, as in Cont and de Larrard (2013). Where agents' orders hold the best price, it stays.
+    """
+    if np.int64(draw(key, 0) >> U64(32)) >= f.book[a, REVISION]:
+        return
+    h = b.head
+    side = 1 if 2 * fundamental > (h[BID] + h[ASK]) << Q16 else -1
+    k = (1 - side) >> 1
+    px = h[ASK - k]
+    while (fundamental - (px << Q16)) * side > 32768 and h[LOW] <= px < h[LOW] + b.qty.shape[0]:
+        before = h[ASK - k]
+        lots = cancel_noise(b, px, noise_at(b, px), 0)
+        if lots > 0:
+            better = h[BID + k] + h[ASK - k] - before
+            rest_lots(b, side, min(better * side, px * side) * side, lots, NOBODY)
+        px += side
+
+
 # --- regimes and fundamentals, once per step and environment ---
 
 
@@ -294,10 +314,12 @@ def move_fundamentals(p, f, state, env):
     volatility = 4096
     if p.day.shape[0] > 0:
         volatility = p.day[time_of_day(p, state, env), 1]
+    news = p.news_chance == 0 or np.int64(draw(key, 2 * count) >> U64(32)) < p.news_chance
     for u in range(count):
         z = 0
-        for v in range(u + 1):
-            z += p.mix[u, v] * unit_normal(f, draw(key, v))
+        if news:
+            for v in range(u + 1):
+                z += p.mix[u, v] * unit_normal(f, draw(key, v))
         move = ((z >> Q16) * p.sigma[clock[REGIME], u]) >> Q16
         move = (move * volatility) >> 12
         if p.stressed:

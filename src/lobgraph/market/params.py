@@ -119,6 +119,8 @@ def make_params(
     span = -np.expm1(-2.0 * k * dt) / (2.0 * k) if k > 0 else dt
     vol = np.array([r.volatility for r in cfg.regimes.kinds.values()])[:, None]
     sigma = vol * np.broadcast_to(np.asarray(fd.volatility, dtype=np.float64), (count,)) * np.sqrt(span) * ONE
+    news = -np.expm1(-fd.news_rate * dt)  # chance of a step in which the fundamentals move; 0: they always do
+    sigma /= np.sqrt(news or 1.0)
     keep = np.exp(-fd.venue_reversion * dt)
     venue = np.array([(under == u).sum() > 1 for u in under]) * fd.venue_deviation * ONE
     agents = [(code, k, getattr(cfg.agents, role)) for code, role in enumerate(ROLES) if role in cfg.counts
@@ -186,6 +188,7 @@ def make_params(
         day_start=round(cfg.intraday.start * 1e9) if cfg.intraday else 0,
         day_width=round(cfg.intraday.width * 1e9) if cfg.intraday else 1,
         revert=round((1.0 - np.exp(-fd.mean_reversion * dt)) * ONE),
+        news_chance=round(news * 2.0**32),
         jump_chance=round((1.0 - np.exp(-fd.jump_rate * dt)) * 2.0**32),
         jump_size=round(fd.jump_size * ONE),
         venue_keep=round(keep * ONE),

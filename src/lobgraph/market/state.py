@@ -248,7 +248,7 @@ META_SHARE = 9  # of market orders, 1/65536
 FROM_OTHERS = 10  # share of the mean rates that events of other books bring, 1/2^24
 OTHERS_FIRST = 11  # the excitation by other books with which a first step begins, 1/2^24
 ROUND_LOT = 12  # lots
-PULL = 13  # of cancels that pull the best quote, at full tilt, 1/65536
+REVISION = 13  # chance that stale quotes are revised as a step begins, 1/2^32
 FLOW_COLUMNS = 14
 EXACT_LOTS = 512
 RATE_LIMIT, RATE_MARKET, RATE_CANCEL = 0, 1, 2
@@ -352,6 +352,7 @@ class Params(NamedTuple):
     day_start: int  # ns after midnight
     day_width: int  # ns of an entry
     revert: int  # fundamentals' pull per step towards the origin, 1/65536
+    news_chance: int  # of a step in which the fundamentals move, 1/2^32; 0: they move in every step
     jump_chance: int  # per step, 1/2^32
     jump_size: int  # 1/65536 tick
     venue_keep: int  # part of a venue's deviation left after a step, 1/65536

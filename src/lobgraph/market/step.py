@@ -20,11 +20,11 @@ from .features import (
     start_memory,
     time_of_day,
 )
-from .flow import move_fundamentals, move_regime, run_flow, total_rate, unit_normal, wait
+from .flow import move_fundamentals, move_regime, revise, run_flow, total_rate, unit_normal, wait
 from .jit import inlined, kernel, pasted
 from .ledger import equity_of, fees_of
 from .risk import act, breach, liquidate, open_limits
-from .rng import ARRIVAL, FLOW, REPLAY, STAGGER, TARGET, U64, VENUE, WARMUP, below, draw, stream
+from .rng import ARRIVAL, FLOW, REPLAY, REVISE, STAGGER, TARGET, U64, VENUE, WARMUP, below, draw, stream
 from .state import (
     ACTION,
     ACTIVITY,
@@ -55,6 +55,7 @@ from .state import (
     PEAK,
     Q16,
     REGIME,
+    REVISION,
     RICH,
     SIGNED,
     START_NS,
@@ -142,6 +143,9 @@ def step_book(p, f, tape, state, env, a):
         halted = open_book(p, b, state, env, a)
     key = stream(p.seed, p.first_env + env, a, clock[EPISODE], clock[STEP], FLOW)
     fundamental = fundamental_of(p, state, env, a)
+    if f.book[a, REVISION] > 0 and halted == 0 and p.replay == 0:
+        step = stream(p.seed, p.first_env + env, a, clock[EPISODE], clock[STEP], REVISE)
+        revise(b, f, a, fundamental, step)
     index, now = 0, 0.0
     due, rate = _first_event(b, f, regime, a, fundamental, key)
     start_ns = clock[START_NS] + clock[STEP] * p.dt_ns

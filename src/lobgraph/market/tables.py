@@ -124,7 +124,7 @@ def make_flow(cfg: Config, rich: bool = False) -> Flow:
         [round(f.hawkes.cross * ONE24) if f.hawkes else 0 for f in flows],
         [round(_others_first(f.hawkes, cfg.market.dt) * ONE24) if f.hawkes else 0 for f in flows],
         [f.round_lot for f in flows],
-        [round(f.pull * 65536) for f in flows],
+        [round(-np.expm1(-f.revision_rate * cfg.market.dt) * 2.0**32) for f in flows],
     ]
     return Flow(
         rate=np.ascontiguousarray(np.stack(rates, axis=-1)),
