@@ -10,8 +10,8 @@ import numpy as np
 
 from ..config import Config, ConfigError, make_config
 from ..market.jit import kernel
+from ..market.log import take_log
 from ..market.params import make_params
-from ..market.reading import take_log
 from ..market.state import LOG_ROOM, LOGGED, START_NS, State, empty_tape, make_state
 from ..market.step import begin_step, end_step, reset_env, step_book
 from ..market.stress_tables import stress_sizes
