@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..config import Config, ConfigError, make_config
+from ..market import announce_compiling
 from ..market.jit import kernel
 from ..market.log import take_log
 from ..market.params import make_params
@@ -64,6 +65,7 @@ def simulate_recordings(
     logs, room = Logs(books), ROOM
     sizes = (1, books, cfg.market.window, 0, len(cfg.market.underlyings), memory_of(f), *stress_sizes(quiet))
     state = make_state(*sizes, log=room)
+    announce_compiling("simulated._run")
     _start(p, f, tape, state)
     while not logs.collect(state):  # more happened before the first decision than a log holds
         room *= 4
