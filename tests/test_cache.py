@@ -1,4 +1,4 @@
-"""Where compiled kernels are kept: a folder of the version's own, never beside the sources."""
+"""Where compiled kernels are kept: a folder of the version's own, never beside the sources. Who compiles them says so."""
 
 import os
 import subprocess
@@ -6,6 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from numba.core import config as numba_config
+
+from lobgraph import market
+from lobgraph.config import make_config
+from lobgraph.data.simulate import simulate
+from lobgraph.data.simulated import simulate_recordings
+from lobgraph.env.market_env import MarketEnv
 
 SHOW = "from numba.core import config; import lobgraph.market; print(config.CACHE_DIR)"
 
@@ -43,3 +50,41 @@ def test_versions_long_unused_are_removed(tmp_path):
         os.utime(path, (when, when))
     folder(XDG_CACHE_HOME=str(tmp_path))
     assert (old.exists(), recent.exists(), other.exists()) == (False, True, True)
+
+
+STILL = {"flow": {"warmup": 1.0}, "agents": {"maker": {"count": 0}}, "env": {"episode_steps": 2}}
+
+
+def measure() -> None:
+    simulate(make_config(STILL), seconds=4.0, burn_in=0.0, envs=1)
+
+
+def record() -> None:
+    simulate_recordings(make_config(STILL), seconds=20.0)
+
+
+def play() -> None:
+    MarketEnv(make_config(STILL), num_envs=1).reset()
+
+
+@pytest.mark.parametrize(
+    ("work", "loop"),
+    [(measure, "simulate._run"), (record, "simulated._run"), (play, "drive.step_range")],
+)
+def test_whoever_compiles_says_so_once(work, loop, monkeypatch, tmp_path, capsys):
+    """Calibration, scorecard, and all that plays; the kernels themselves are those of this process."""
+    work()
+    assert any(Path(numba_config.CACHE_DIR).rglob(f"{loop}-*.nbc"))  # what is looked for, is made
+    monkeypatch.setattr(market, "_announced", False)
+    monkeypatch.setattr(numba_config, "CACHE_DIR", str(tmp_path))
+    capsys.readouterr()
+    work()
+    work()
+    said = capsys.readouterr()
+    assert said.err.count("compiling the market's kernels") == 1
+    assert not said.out
+    monkeypatch.setattr(market, "_announced", False)
+    (tmp_path / "market").mkdir()
+    (tmp_path / "market" / f"{loop}-12.py311.1.nbc").touch()
+    work()
+    assert not capsys.readouterr().err

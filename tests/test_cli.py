@@ -114,6 +114,9 @@ def test_config_prints_the_resolved_tree(lobgraph, scenario):
     assert tree["env"]["num_envs"] == 8
 
 
+A_TAKER = ("--set", "agents.taker.count=1", "--agent", "taker=runs/none")
+
+
 @pytest.mark.parametrize(
     ("args", "says"),
     [
@@ -141,6 +144,20 @@ def test_config_prints_the_resolved_tree(lobgraph, scenario):
         (["compare", "glft", "--config", "{scenario}", "--agent", "taker=twap"], "--agent taker"),
         (["compare", "mine.py:Mine", "--config", "{scenario}"], "mine.py: no such file"),
         (["compare", "{tmp}", "glft"], "no run in it"),
+        (["compare", "runs/none", "glft"], "'runs/none': no such run or policy file"),
+        (
+            ["compare", "glft", "runs/none", "--config", "{scenario}"],
+            "'runs/none': no such run or policy file",
+        ),
+        (["compare", "glft", "at_best", "--config", "{scenario}", *A_TAKER], "'runs/none': no such run"),
+        (["compare", "glft", "at_best", "--config", "{scenario}", "--dir", "{scenario}/x"], "tiny.yaml"),
+        (["stress", "runs/none", "at_best"], "'runs/none': no such run or policy file"),
+        (["stress", "at_best", "--config", "{scenario}", *A_TAKER], "'runs/none': no such run"),
+        (["stress", "at_best", "--config", "{scenario}", "--scenarios", "flood"], "scenario 'flood'"),
+        (
+            ["counterfactual", "{scenario}", "--swap", "maker=runs/none", "--agent", "maker=glft"],
+            "'runs/none': no such",
+        ),
         (["counterfactual", "{scenario}"], "say either"),
         (["counterfactual", "{scenario}", "--without", "maker"], "nobody acts in this role"),
         (["counterfactual", "{scenario}", "--without", "taker"], "nobody to take out"),
@@ -162,6 +179,18 @@ def test_user_errors_are_red_lines_with_exit_code_2(lobgraph, args, says, scenar
     assert all(line.startswith("error: ") for line in errors)
     assert says in done.err
     assert not done.out
+    if args[0] in ("compare", "counterfactual", "stress"):
+        assert not (tmp_path / "artifacts").exists()
+
+
+def test_a_run_that_is_not_there_is_known_before_anything_is_played(
+    lobgraph, scenario, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("lobgraph.env.market_env.MarketEnv.reset", lambda *_: pytest.fail("compiles"))
+    for command in ("compare", "stress"):
+        for args in (["runs/none"], ["--config", scenario, *A_TAKER]):
+            assert "runs/none" in lobgraph(command, "glft", "at_best", *args, code=2).err
 
 
 @pytest.mark.parametrize(
@@ -283,10 +312,14 @@ def pair_of_books(tmp_path):
     return path
 
 
-def test_ablate(lobgraph, pair_of_books, tmp_path):
+def test_ablate(lobgraph, pair_of_books, tmp_path, monkeypatch):
+    monkeypatch.setattr("lobgraph.rl.progress.EVERY", 0.0)
     few = ("--variants", "gat,mlp", "--seeds", 2, "--episodes", 4, "--dir", tmp_path / "out")
     done = lobgraph("ablate", pair_of_books, *few)
     assert "training 4 of 4: mlp, seed 1" in done.err
+    lines = [line for line in done.err.splitlines() if line.startswith("  update 1/2  40 steps")]
+    assert len(lines) == 4
+    assert all(line.endswith(" s left") for line in lines)
     assert "Difference from the baseline" in done.out
     (home,) = (tmp_path / "out").iterdir()
     table = pd.read_csv(home / "differences.csv")
@@ -304,6 +337,7 @@ def test_transfer(lobgraph, pair_of_books, tmp_path):
     few = ("--train-on", 2, "--episodes", 4, "--dir", tmp_path / "out")
     done = lobgraph("transfer", pair_of_books, "--books", "2,3", *few)
     assert "trained there: equal episodes" in done.out
+    assert "zero-shot s0, as configured: 4 of 4 episodes" in done.err
     (home,) = (tmp_path / "out").iterdir()
     assert pd.read_csv(home / "shares.csv")["books"].tolist() == [2, 3]
     assert (home / "transfer_maker.png").stat().st_size > 10_000

@@ -102,6 +102,34 @@ def test_accounts(env: MarketEnv) -> None:
     np.testing.assert_array_equal(view.initial_price, [1000, 1040, 700])
 
 
+@pytest.mark.parametrize("show", [False, True])
+def test_halts_are_told_shown_or_not(show: bool) -> None:
+    """The second of two books, from 2 s for 3 s: told from the first decision of which nothing but cancels is carried out."""
+    halt = {"kind": "halt", "at": 2, "duration": 3, "books": ["B"], "show": show}
+    cfg = make_config({
+        "market": {"books": ["A", "B"]}, "stress": [halt], "flow": {"warmup": 5.0},
+        "agents": {"maker": {"count": 0}, "taker": {"count": 1, "target": 0}}, "env": {"threads": 1},
+    })  # fmt: skip
+    env = MarketEnv(cfg, num_envs=2, seed=0)
+    env.reset()
+    told, refused, seen = [], [], []
+    for _ in range(7):
+        view = View(env, "taker")
+        told.append(view.halted)
+        seen.append(env.vector[..., -1].numpy().copy())
+        before = env.state.account[..., 0, ms.REFUSED].copy()
+        env.step({"taker": view.trade(1)})
+        refused.append(env.state.account[..., 0, ms.REFUSED] - before)
+    assert [x.tolist() for x in told] == [[[False, b], [False, b]] for b in (0, 0, 0, 1, 1, 0, 0)]
+    assert [x[0].tolist() for x in refused] == [[0, b] for b in (0, 0, 1, 1, 1, 0, 0)]
+    if show:
+        np.testing.assert_array_equal(np.array(seen)[:, :, 0], np.array(told).mean(axis=2))
+
+
+def test_nothing_is_halted_where_nothing_halts(env: MarketEnv) -> None:
+    assert View(env, "maker").halted.tolist() == [[False] * 3] * 5
+
+
 def test_volume_is_what_was_traded_in_the_step() -> None:
     cfg = make_config(
         {"agents": {"maker": {"count": 0}, "taker": {"count": 1, "target": 0}}, "env": {"threads": 1}}

@@ -15,8 +15,8 @@ from lobgraph.data.orders import messages
 from lobgraph.data.recording import DELETE, EXECUTE, REDUCE, SUBMIT, DataError
 from lobgraph.data.simulated import DATE, OPEN, recording_of, simulate_recordings
 from lobgraph.data.write import write_lobster
+from lobgraph.market.log import take_log
 from lobgraph.market.params import make_params
-from lobgraph.market.reading import take_log
 from lobgraph.market.state import (
     ASK,
     BID,

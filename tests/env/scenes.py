@@ -118,3 +118,33 @@ def copied(obs) -> dict:
 
 def equal_obs(one: dict, two: dict) -> bool:
     return all(torch.equal(x, y) for role in one for x, y in zip(one[role], two[role], strict=True))
+
+
+# --- markets that something befalls (config: stress) ---
+
+NOBODY = {"maker": {"count": 0}}
+FLAT = {"kinds": {"normal": {}}, "initial": {"normal": 1.0}, "switch_rates": {}}
+
+
+def market(*events: dict, agents: dict = NOBODY, **sections) -> Config:
+    """Three books without agents (scene), one regime."""
+    return scene(agents=agents, stress=list(events), regimes=FLAT, **sections)
+
+
+def still(*events: dict, agents: dict | None = None, depth: int = 12, **sections) -> MarketEnv:
+    """One still book, best prices 999 and 1001, reset."""
+    cfg = one_book(agents or NOBODY, flow={**STILL, "initial_depth": depth}, stress=list(events), **sections)
+    env = MarketEnv(cfg, num_envs=1, seed=0)
+    env.reset()
+    return env
+
+
+def started(cfg: Config, envs: int, seed: int = 0, first_env: int = 0) -> MarketEnv:
+    env = MarketEnv(cfg, envs, seed, first_env=first_env, autoreset=False)
+    env.reset()
+    return env
+
+
+def wait(env: MarketEnv, steps: int) -> None:
+    for _ in range(steps):
+        env.step(still_actions(env))

@@ -110,6 +110,29 @@ def test_only_what_places_or_changes_an_order_counts():
     assert counts(env)["CUT_RATE"] == 1
 
 
+def test_the_side_of_a_quote_that_cancels_is_sent_whatever_the_rate():
+    """Long as far as it may be, the maker's bid is cut to nothing: it goes; the ask that moves is one message too many."""
+    agents = {
+        "maker": {
+            "count": 1,
+            "max_size": 5,
+            "risk": {"max_order_rate": 0.5, "order_window": 4.0, "max_inventory": 5},
+        }
+    }
+    env = MarketEnv(one_book(agents, flow={**STILL, "initial_depth": 50}), num_envs=1, seed=0)
+    env.reset()
+    for message in ((2.0, 2.0, 5.0), (3.0, 3.0, 5.0)):  # all that four decisions allow
+        assert quote(env, *message) == [5, 5]
+    px = env.state.order[0, 0, ms.ORDER_PX].copy()
+    env.state.account[0, 0, 0, ms.INVENTORY] = 5
+    assert quote(env, 3.0, 4.0, 5.0) == [0, 5]
+    assert env.state.order[0, 0, ms.ORDER_PX, 1] == px[1]
+    assert counts(env) == {"INVENTORY": 5, "CUT": 5, "CUT_VALUE": 0, "CUT_RATE": 1}
+    assert env.state.head[0, 0, ms.OWN_BID : ms.OWN_ASK + 1].tolist() == [0, 5]
+    assert quote(env, 3.0, 4.0, 0.0) == [0, 0]
+    assert counts(env)["CUT_RATE"] == 1
+
+
 # --- whatever the actions ---
 
 

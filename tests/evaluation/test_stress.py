@@ -14,6 +14,7 @@ from lobgraph.evaluation.event_time import NOISE, beginnings, paths
 from lobgraph.evaluation.record import play
 from lobgraph.evaluation.stress import ALONE, laboratory, only, stress
 from lobgraph.evaluation.stress_measures import MARKET, STRESS_MEASURES, recovery
+from lobgraph.report.stress_figures import stress_figures
 from lobgraph.report.stress_report import verdict
 
 SMALL = ("env.episode_steps=40", "market.books=[X,Y]", "flow.warmup=5", "agents.maker.count=2")
@@ -139,6 +140,21 @@ def test_scenarios_are_the_configurations_own_events_or_defaults():
 def test_unknown_scenarios_are_named(names, said):
     with pytest.raises(ConfigError, match=said):
         laboratory(market(), names, 10.0)
+
+
+def test_moves_that_go_both_ways_are_drawn_by_their_size(lab):
+    """A crash falls, in a halt the mid goes neither way: the mean of its moves would be about nothing."""
+    made = stress_figures(lab)
+    for scenario in lab.scenarios:
+        path = lab.paths[scenario.name, ALONE, True]
+        within = ~np.isnan(path.move).all(axis=1)
+        move = path.move[within]
+        drawn = made[f"paths-{scenario.name}"].axes[0]
+        want = np.nanmean(move if scenario.direction else np.abs(move), axis=1)
+        np.testing.assert_allclose(drawn.lines[0].get_ydata()[within], want)
+        assert ("how far" in drawn.get_ylabel()) == (scenario.direction == 0)
+    assert [s.direction for s in lab.scenarios] == [-1, 0]
+    assert min(ax.get_xlim()[1] for ax in made["amplification"].axes) > 1.0
 
 
 def test_intervals_are_read_as_they_are():

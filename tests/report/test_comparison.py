@@ -12,11 +12,11 @@ from lobgraph.evaluation.measures import MEASURES
 from lobgraph.evaluation.quality import GROUP_MEASURES, MARKET_MEASURES
 from lobgraph.evaluation.record import play
 from lobgraph.models.policy import PolicyError, make_policies
-from lobgraph.report import comparison, decisions, forest, ladder, paths, policy_map, probe
+from lobgraph.report import comparison, decisions, forest, ladder, panels, paths, policy_map, probe
 from lobgraph.report.comparison import CAPTIONS, caption, comparison_figures
 from lobgraph.report.crash import around, crash, troughs
 from lobgraph.report.decisions import Decisions, cell_means
-from lobgraph.report.labels import LABELS, number
+from lobgraph.report.labels import LABELS, axis, label, number
 from lobgraph.report.levels import levels
 from lobgraph.report.style import save
 
@@ -102,6 +102,52 @@ def test_the_inventory_distribution_adds_up_and_names_who_holds_nothing():
     assert [len(ax.patches) for ax in fig.axes] == [len(drawn[r]) for r in REGIMES]
     for ax in fig.axes:
         assert "nothing (never holds any)" in ax.get_legend_handles_labels()[1]
+
+
+def test_no_regime_s_peak_is_cut_off():
+    """The first regime's distribution is flat, the second's one peak."""
+    names, series = makers(2, 2)
+    rng = np.random.default_rng(0)
+    held = {regime: rng.integers(-20, 21, series[names[0], regime].inventory.shape) for regime in REGIMES}
+    held["stress"][:, :4] = 3
+    made = {(n, r): dataclasses.replace(s, inventory=held[r]) for (n, r), s in series.items()}
+    fig = paths.inventory_distribution(names, made, "maker")
+    heights = [step.get_data()[0].max() for ax in fig.axes for step in ax.patches]
+    assert max(heights) > 50 > 3 * min(heights)
+    assert all(ax.get_ylim()[0] == 0 and ax.get_ylim()[1] > max(heights) for ax in fig.axes)
+
+
+def test_a_path_is_called_by_its_end():
+    short = panels.short_names
+    assert short(["artifacts/single_maker/latest", "glft:gamma=0.1", "my/own/maker.py:Mine:skew=1"]) == {
+        "artifacts/single_maker/latest": "single_maker/latest",
+        "glft:gamma=0.1": "glft:gamma=0.1",
+        "my/own/maker.py:Mine:skew=1": "maker.py:Mine:skew=1",
+    }
+    assert list(short(["a/x/one/latest", "b/x/one/latest/"]).values()) == ["a/x/one/latest", "b/x/one/latest"]
+    assert list(short(["one", "./one", "/one"]).values()) == ["one", "./one", "/one"]  # as they were given
+    names, series = makers(2, 1)
+    long = {name: f"artifacts/some_scenario/run_{i}" for i, name in enumerate(names)}
+    fig = comparison_figures(list(long.values()), {(long[n], r): s for (n, r), s in series.items()}, "maker")
+    rows = [ax.get_ylabel().split("\n")[0] for ax in fig["decisions"].axes if ax.get_ylabel()]
+    assert rows[:2] == ["some_scenario/run_0", "some_scenario/run_1"]
+
+
+def test_what_never_differs_is_named_and_not_drawn():
+    names, series = makers(2, 1)
+    *_, differences = tables(names, series)
+    part = differences[differences["role"] == "maker"].dropna().copy()
+    values = ["mean", "low", "high"]
+    part.loc[part["measure"] == "turnover", values] = 0.0  # the unpaired interval has a width all the same
+    fig = forest.differences(names, part, "maker", "normal")
+    assert fig is not None
+    assert [ax.get_xlabel() for ax in fig.axes] == [axis("pnl")]
+    assert fig.get_suptitle().endswith(f"exactly 0 in every episode: {label('turnover').words}")
+    part[values] = 0.0  # nothing to draw in any: all are kept, and said
+    fig = forest.differences(names, part, "maker", "normal")
+    assert fig is not None
+    assert [ax.get_xlabel() for ax in fig.axes] == [axis("pnl"), axis("turnover")]
+    assert label("pnl").words in fig.get_suptitle()
 
 
 def test_execution_falls_from_the_whole_target_along_twap():

@@ -63,6 +63,22 @@ def test_evaluations_are_drawn_over_the_rewards(make_rewards, tmp_path, runs):
         assert star.get_xdata() == [25000]
 
 
+@pytest.mark.parametrize("runs", [1, 2])
+def test_without_an_ended_episode_the_rewards_of_steps_are_drawn(make_rewards, tmp_path, runs):
+    columns = {"rewards/maker/step": [0.5, 1.0, 2.0], "rewards/taker/step": [-1.0, 0.0, 1.0]}
+    history = pd.DataFrame({"env_steps": [100, 200, 300], "rewards/maker/mean": np.nan, **columns})
+    fig = plots.learning_curves(
+        {"x": [make_rewards().iloc[:0]] * runs}, "Learning curves: x", [history] * runs
+    )
+    looks_right(fig, tmp_path / "a.png")
+    assert "no episode ended" in fig.get_suptitle()
+    assert [ax.get_title(loc="left") for ax in fig.axes] == ["maker", "taker"]
+    for ax, values in zip(fig.axes, columns.values(), strict=True):
+        assert [line.get_ydata().tolist() for line in ax.lines] == [values] * runs
+    ended = plots.learning_curves({"x": [make_rewards()]}, histories=[history])
+    assert "no episode ended" not in ended.get_suptitle()
+
+
 def test_settings_over_the_training(tmp_path):
     steps = np.arange(1, 21) * 100
     history = pd.DataFrame({

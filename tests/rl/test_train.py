@@ -12,9 +12,12 @@ import torch
 from safetensors.torch import save_file
 from toy import ToyEnv, toy_config
 
+from lobgraph import market
 from lobgraph.config import load_config
+from lobgraph.env.market_env import MarketEnv
 from lobgraph.models.policy import PolicyError
 from lobgraph.rl.checkpoint import load_policies, save_policies, write_atomic
+from lobgraph.rl.progress import Progress
 from lobgraph.rl.rollout import TrainingError
 from lobgraph.rl.run import REWARD_COLUMNS, Run, new_directory
 from lobgraph.rl.train import train
@@ -81,6 +84,33 @@ def test_tables(run: Run) -> None:
     assert set(wanted) <= set(run.history.columns)
     phases = run.history[["time/env", "time/inference", "time/gae", "time/update"]].sum(axis=1)
     np.testing.assert_allclose(512 / phases, run.history["time/sps"], rtol=0.05)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_nothing_is_timed_before_kernels_are_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiled: bool
+) -> None:
+    """One environment of the same market takes a step first, where kernels are to be compiled."""
+    stepped: list[int] = []
+    before: list[int] = []
+
+    def step(env: MarketEnv, actions: dict) -> tuple:
+        stepped.append(env.num_envs)
+        return own(env, actions)
+
+    def begin(progress: Progress, *args: object) -> None:
+        before.extend(stepped)
+        start(progress, *args)
+
+    own, start = MarketEnv.step, Progress.__init__
+    monkeypatch.setattr(MarketEnv, "step", step)
+    monkeypatch.setattr(Progress, "__init__", begin)
+    monkeypatch.setattr(market, "is_compiled", lambda *_: compiled)
+    few = ("env.num_envs=4", "env.episode_steps=8", "ppo.rollout_steps=8", "ppo.total_steps=32", "ppo.minibatches=2",
+           "run.evaluate_every=0", "run.progress=false", "run.tensorboard=false")  # fmt: skip
+    train(load_config(None, few), directory=tmp_path / "run")
+    assert before == ([] if compiled else [1])
+    assert stepped[len(before) :] == [4] * 8
 
 
 def test_no_episode_no_row(tmp_path: Path) -> None:

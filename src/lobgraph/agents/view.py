@@ -20,6 +20,7 @@ from ..market.state import (
     BID,
     CASH,
     EPISODE,
+    HALTED_UNTIL,
     INVENTORY,
     ORDER_AHEAD,
     ORDER_PX,
@@ -126,6 +127,11 @@ class View:
     def signed_volume(self) -> np.ndarray:
         """(E, A) int64 lots bought less sold by incoming orders in the last step."""
         return np.where(self.fresh[:, None], 0, self._state.head[:, :, SIGNED])
+
+    @cached_property
+    def halted(self) -> np.ndarray:
+        """(E, A) bool: trading is halted now, as any exchange says, shown to policies or not. Only cancels are carried out."""
+        return self.step[:, None] < self._state.stress[:, :, HALTED_UNTIL]
 
     @cached_property
     def regime(self) -> np.ndarray:

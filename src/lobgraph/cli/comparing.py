@@ -138,10 +138,12 @@ def run_of(text: str) -> Path | None:
 
 
 def check_directory(directory: Path) -> None:
-    """A place that cannot be written to is known before the work."""
-    directory.mkdir(parents=True, exist_ok=True)
-    if not os.access(directory, os.W_OK | os.X_OK):
-        raise PermissionError(13, "permission denied", str(directory))
+    """A place that cannot be written to is known before the work; it is made after it, when there is something to write."""
+    there = next(path for path in (directory, *directory.absolute().parents) if os.path.lexists(path))
+    if not there.is_dir():
+        raise NotADirectoryError(20, "is no directory", str(there))
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(13, "permission denied", str(there))
 
 
 def who_plays(
@@ -150,19 +152,20 @@ def who_plays(
 ) -> tuple[Config, str, dict[str, Actor], dict[str, Actor]]:  # fmt: skip
     """The market to play (of --config, else of the first run in WHO), the role compared, who plays it and who the others.
 
-    Raises ConfigError where somebody is given twice, or nobody tells the market.
+    Raises ConfigError where somebody is given twice, or nobody tells the market; StrategyError or PolicyError for one who
+    is not there.
     """
     from ..config import ConfigError, load_config
     from ..rl.actors import resolve_all
 
     if len(set(who)) < len(who):
         raise ConfigError(f"{command}: {_twice(who)!r} is given twice")
+    own, actors = resolve_all({name: run_of(name) or name for name in who}, role)
     runs = [path for path in map(run_of, who) if path is not None and path.is_dir()]
     source = config or (runs[0] / "config.yaml" if runs else None)
     if source is None:
         raise ConfigError(f"{command}: no run among WHO tells which market to play; give --config CONFIG")
     cfg = load_config(source, overrides or ())
-    own, actors = resolve_all({name: run_of(name) or name for name in who}, role)
     return cfg, own, actors, others_of(cfg, own, agents, runs[0] if runs and config is None else None)
 
 

@@ -137,12 +137,27 @@ def check_replay(cfg: Config) -> None:
         raise ValueError(
             f"replay.files: needs one file for each of market.books {cfg.market.books}, got {sorted(files)}"
         )
+    if key := _noise_feature(cfg):
+        raise ValueError(
+            f"{key}: a replayed market has the orders of its record, and no flow that this could change"
+        )
     r = cfg.replay
     if r.start is not None and r.end is not None and r.end - r.start < cfg.market.dt * cfg.env.episode_steps:
         raise ValueError(
             f"replay.start/end: {r.end - r.start:g} s cannot hold an episode of "
             f"{cfg.env.episode_steps} steps of {cfg.market.dt:g} s"
         )
+
+
+def _noise_feature(cfg: Config) -> str:
+    """The first setting that turns a feature of the noise flow on; "" where all are off."""
+    for book, flow in zip(cfg.market.books, cfg.flows, strict=True):
+        for name in ("hawkes", "metaorders", "reactive", "reference", "round_lot", "pull"):
+            if getattr(flow, name) != FlowConfig.model_fields[name].default:
+                own = name in cfg.flow_per_book.get(book, {})
+                return f"flow_per_book.{book}.{name}" if own else f"flow.{name}"
+    values = cfg.fundamentals.model_dump(include={"mean_reversion", "lag", "jump_rate"})
+    return next((f"fundamentals.{name}" for name, value in values.items() if np.any(value)), "")
 
 
 def check_agents(cfg: Config) -> None:

@@ -141,7 +141,10 @@ class FundamentalsConfig(Section):
 
 
 class ReplayConfig(Section):
-    """Recorded order-book files in place of the noise flow; `files` maps each book to its LOBSTER message file."""
+    """Recorded order-book files in place of the noise flow; `files` maps each book to its LOBSTER message file.
+
+    Tables of `flow`, regimes and the moves of fundamentals then have no part; features that are off unless given are refused.
+    """
 
     required: bool = False  # a scenario made for recorded files: refuse to run it on noise flow
     files: dict[

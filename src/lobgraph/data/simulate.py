@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..config import Config, make_config
+from ..market import announce_compiling
 from ..market.jit import kernel
 from ..market.params import make_params
 from ..market.state import (
@@ -78,6 +79,7 @@ def simulate(
     state = make_state(envs, books, cfg.market.window, 0, len(cfg.market.underlyings), memory_of(f))
     sums = np.zeros((books, HELD + 1))
     mids = np.zeros((envs, steps, books))
+    announce_compiling("simulate._run")
     _run(p, f, empty_tape(books), state, *_intensities(cfg), skip, sums, mids)
     n, held = envs * steps, np.maximum(sums[:, HELD], 1.0)
     horizons = [h for h in (1, 10, 60) if h >= cfg.market.dt and 3 * h <= seconds]

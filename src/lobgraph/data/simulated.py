@@ -9,9 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from ..config import Config, ConfigError, make_config
+from ..market import announce_compiling
 from ..market.jit import kernel
+from ..market.log import take_log
 from ..market.params import make_params
-from ..market.reading import take_log
 from ..market.state import LOG_ROOM, LOGGED, START_NS, State, empty_tape, make_state
 from ..market.step import begin_step, end_step, reset_env, step_book
 from ..market.stress_tables import stress_sizes
@@ -64,6 +65,7 @@ def simulate_recordings(
     logs, room = Logs(books), ROOM
     sizes = (1, books, cfg.market.window, 0, len(cfg.market.underlyings), memory_of(f), *stress_sizes(quiet))
     state = make_state(*sizes, log=room)
+    announce_compiling("simulated._run")
     _start(p, f, tape, state)
     while not logs.collect(state):  # more happened before the first decision than a log holds
         room *= 4

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from ..config import Config, ConfigError
+from ..market import announce_compiling
 from ..market.params import edge_weights, make_params, regime_table
 from ..market.reading import depth, remaining
 from ..market.state import (
@@ -165,6 +166,7 @@ class MarketEnv:
         """Start episode 0 of every environment; the same seed gives the same episodes. Returns the observations."""
         if seed is not None:
             self.seed = _whole("seed", seed, 0)
+        announce_compiling()
         self._params = make_params(self.cfg, self.seed, self.first_env, self._span, self.autoreset)
         self._params.chain[:] = regime_table(self.cfg, *self._law)
         self._world = make_world(self._params, self._flow, self._tape, self.state, self.buffers)

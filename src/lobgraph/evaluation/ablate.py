@@ -19,6 +19,7 @@ from ..config import Config, ConfigError, make_config
 from ..market.params import edge_weights
 from ..models.encoder import KINDS
 from ..models.policy import PolicySet
+from ..rl.progress import Teller
 from ..rl.train import train
 from .clusters import by_cluster, crossed
 from .compare import MIXED, play_worlds
@@ -106,12 +107,12 @@ def _alike(cfg: Config) -> bool:
 def train_all(
     configs: Mapping[tuple[str, int], Config], directory: Path, note: Note
 ) -> tuple[dict[tuple[str, int], PolicySet], dict[tuple[str, int], Path]]:
-    """Train each configuration, silently; (label, seed) -> policies, and run directories."""
+    """Train each configuration, with a line every few seconds; (label, seed) -> policies, and run directories."""
     policies, runs = {}, {}
     for i, ((label, number), own) in enumerate(configs.items()):
         note(f"training {i + 1} of {len(configs)}: {label}, seed {number}, {own.ppo.total_steps:,} steps")
         quiet = own.model_copy(update={"run": own.run.model_copy(update={"progress": False})})
-        done = train(quiet, directory=directory / f"{label}-s{number}")
+        done = train(quiet, directory=directory / f"{label}-s{number}", callback=Teller(note))
         if done.stopped == "interrupted":  # half a comparison is none
             raise KeyboardInterrupt
         policies[label, number], runs[label, number] = done.policies, done.directory

@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 
 from ..config import Config, ConfigError, make_config
-from ..market import is_compiled
 from ..rl.actors import Actor
 from .measures import measure
 from .quality import market_quality, multi_agent
@@ -110,10 +109,7 @@ def play_all(
 ) -> Comparison:
     """Play each world (label -> actors by role) in each regime and compare them with the first."""
     configs = regime_configs(cfg, regimes)
-    if note is not None and not is_compiled():
-        note("compiling the market's kernels: about a minute, once")
-    for agents in worlds.values():  # what cannot be played is known before the first episode
-        rehearse(next(iter(configs.values())), agents, seed)
+    rehearse(next(iter(configs.values())), worlds.values(), seed)
     if note is not None:
         note(f"{len(worlds)} times {episodes} episodes in each of {', '.join(configs)}")
     series: dict[tuple[str, str], Series] = {}

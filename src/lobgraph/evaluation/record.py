@@ -6,7 +6,7 @@ every measure and every figure of an evaluation is computed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
@@ -157,14 +157,17 @@ def play(
             progress(first + count)
 
 
-def rehearse(cfg: Config, agents: Mapping[str, Actor], seed: int) -> None:
-    """Let everybody act once in one market: whatever cannot act for its role raises here, before the work."""
+def rehearse(cfg: Config, worlds: Iterable[Mapping[str, Actor]], seed: int) -> None:
+    """Let everybody act once in one market: whatever cannot act for its role raises here, before the work.
+
+    Who is not there, or does not fit, is known of all worlds before the first kernel is compiled.
+    """
     from ..env.market_env import MarketEnv
 
     env = MarketEnv(cfg, num_envs=1, seed=seed, autoreset=False)
-    acts = _acts(env, *_who(cfg, agents))
-    obs = env.reset()
-    env.step({role: act(obs) for role, act in acts.items()})
+    for acts in [_acts(env, *_who(cfg, agents)) for agents in worlds]:
+        obs = env.reset()
+        env.step({role: act(obs) for role, act in acts.items()})
 
 
 def _who(cfg: Config, agents: Mapping[str, Actor]) -> tuple[dict[str, Actor], dict[str, Actor]]:

@@ -16,7 +16,6 @@ import pandas as pd
 
 from ..config import Config, ConfigError, make_config
 from ..config.stress import SHAPES
-from ..market import is_compiled
 from ..rl.actors import Actor
 from .compare import Note
 from .event_time import Paths, beginnings, joined, paths
@@ -133,10 +132,7 @@ def stress(
     full, listed = laboratory(cfg, scenarios, after)
     worlds: dict[str, dict[str, Actor]] = {ALONE: dict.fromkeys(cfg.counts)}
     worlds |= {name: {**(dict(others) if others else {}), role: actor} for name, actor in actors.items()}
-    if note is not None and not is_compiled():
-        note("compiling the market's kernels: about a minute, once")
-    for agents in worlds.values():
-        rehearse(only(full, ()), agents, seed)
+    rehearse(only(full, ()), worlds.values(), seed)
     found: dict[tuple[str, str, bool], Paths] = {}
     begins: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for name, agents in worlds.items():

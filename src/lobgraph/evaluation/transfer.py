@@ -176,7 +176,7 @@ def transfer(
         for s in numbers:
             for label, at in ((ZERO, train_on), *(((HERE, n),) if n != train_on else ())):
                 worlds[label, s] = dict.fromkeys(cfg.learners, policies[f"{at} books", s])
-        table = played(configs[n], worlds, episodes, seed, None)
+        table = played(configs[n], worlds, episodes, seed, note)
         parts.append(table.assign(books=n, **{"return": table["return"] / n, "pnl": table["pnl"] / n}))
     outcomes = pd.concat(parts, ignore_index=True)
     return Transfer(

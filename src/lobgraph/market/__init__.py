@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import numba
 from numba.core import config as numba_config
 
+_announced = False
 KEPT_DAYS = 60  # kernels of a version that was not used for so long are removed
 
 
@@ -56,9 +58,18 @@ def _prune(root: Path) -> None:
                 shutil.rmtree(path, ignore_errors=True)
 
 
-def is_compiled() -> bool:
-    """Whether the kernels of this version have been compiled on this machine before."""
-    return any(Path(numba_config.CACHE_DIR).rglob("drive.step_range-*.nbc"))  # type: ignore[attr-defined]
+def is_compiled(loop: str = "drive.step_range") -> bool:
+    """Whether the kernels of this version have been compiled on this machine before, as part of a loop (module.function)."""
+    return any(Path(numba_config.CACHE_DIR).rglob(f"{loop}-*.nbc"))  # type: ignore[attr-defined]
+
+
+def announce_compiling(loop: str = "drive.step_range") -> None:
+    """Say on stderr that what follows compiles the kernels, where it does: once in a process, before the first of them."""
+    global _announced
+    if not _announced and not is_compiled(loop):
+        _announced = True
+        line = "compiling the market's kernels: one to two minutes, once for each version"
+        print(line, file=sys.stderr, flush=True)
 
 
 setattr(numba_config, "CACHE_DIR", str(_cache_directory()))  # noqa: B010 (defined at run time)

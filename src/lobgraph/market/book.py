@@ -14,6 +14,7 @@ import numpy as np
 
 from .jit import inlined, kernel
 from .ledger import aggressive_fill, passive_fill
+from .log import write_log
 from .state import (
     ADDED,
     ARRIVED,
@@ -30,22 +31,14 @@ from .state import (
     LOG_CLEAR,
     LOG_DROP,
     LOG_FILL,
-    LOG_KIND,
-    LOG_LOTS,
-    LOG_PLACE,
-    LOG_PX,
     LOG_REST,
     LOG_ROOM,
-    LOG_SIDE,
-    LOG_TIME,
     LOG_TRADE,
-    LOG_WHO,
     LOGGED,
     LOW,
     MASK,
     MATCHING,
     NOISE_BID,
-    NOW_NS,
     OFI,
     OWN_BID,
     PRO_RATA,
@@ -58,21 +51,6 @@ from .state import (
 
 LEVEL_MAX = 1 << 30  # lots at one price; levels are int32
 NOBODY = -1  # the noise traders, where an agent's number is asked for
-
-
-@kernel()
-def write_log(h, kind, side, px, lots, place, who):
-    """Append an entry to a book's log (columns LOG_* at the end of its header's array); one too many is only counted."""
-    if h[LOGGED] < h[LOG_ROOM]:
-        row = h.shape[0] + LOG * (h[LOGGED] - h[LOG_ROOM])
-        h[row + LOG_TIME] = h[STEP_NS] + h[NOW_NS]
-        h[row + LOG_KIND] = kind
-        h[row + LOG_SIDE] = side
-        h[row + LOG_PX] = px
-        h[row + LOG_LOTS] = lots
-        h[row + LOG_PLACE] = place
-        h[row + LOG_WHO] = who
-    h[LOGGED] += 1
 
 
 @inlined()

@@ -11,9 +11,6 @@ from .state import (
     EVENT_KIND,
     HALT,
     HALTED_UNTIL,
-    LOG,
-    LOG_ROOM,
-    LOGGED,
     SINCE_STEP,
     STEP,
     UNTIL_STEP,
@@ -47,18 +44,3 @@ def remaining(target: np.ndarray, held: np.ndarray) -> np.ndarray:
     """Signed lots of a target that are still to be traded; 0 where more than that is held."""
     left = target - held
     return np.where(target > 0, np.maximum(left, 0), np.where(target < 0, np.minimum(left, 0), 0))
-
-
-def take_log(head: np.ndarray) -> np.ndarray:
-    """(n, LOG) int64 entries of one book's log since it was last emptied, columns LOG_*, copied; the log is empty then.
-
-    head: (HEAD + memory + LOG * LOG_ROOM,) of one book, modified in place. Raises OverflowError where more happened than it holds.
-    """
-    count, room = int(head[LOGGED]), int(head[LOG_ROOM])
-    if count > room:
-        raise OverflowError(
-            f"log: {count} events since it was last emptied, room for {room}; empty it more often"
-        )
-    head[LOGGED] = 0
-    first = len(head) - LOG * room
-    return head[first : first + LOG * count].reshape(count, LOG).copy()

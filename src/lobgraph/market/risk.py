@@ -88,6 +88,9 @@ def _quote(p, b, message, g):
     if p.agent[g, RATE_MOST] > 0:
         new = _differs(b, 2 * g, bid_px, bid) or _differs(b, 2 * g + 1, ask_px, ask)
         if new and not _may_send(p, b, g):
+            for s in range(2 * g, 2 * g + 2):  # a side that asks for nothing cancels, which is always sent
+                if (bid if s == 2 * g else ask) == 0:
+                    reduce_order(b, s, 0)
             return
     quote(b, g, bid_px, bid, ask_px, ask, p.self_trade, p.agent[g, POST_ONLY])
 

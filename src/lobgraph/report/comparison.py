@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from . import forest, ladder, paths
 from .crash import crash
-from .panels import Played, plain, regimes_of
+from .panels import Played, plain, regimes_of, short_names
 from .policy_map import decision_maps
 
 CAPTIONS = {
@@ -100,8 +100,8 @@ def _agents(names: Sequence[str], series: Played, role: str) -> dict[str, Figure
 def _plain(
     names: Sequence[str], series: Played, *tables: pd.DataFrame | None
 ) -> tuple[list[str], Played, pd.DataFrame | None, pd.DataFrame | None]:
-    """All of them with the actors' names as matplotlib takes them."""
-    shown = {name: plain(name) for name in names}
+    """All of them with the actors' names as figures have them."""
+    shown = {name: plain(short) for name, short in short_names(names).items()}
     renamed = {(shown[actor], regime): s for (actor, regime), s in series.items()}
     intervals, differences = (
         t if t is None else t.replace({"actor": shown, "baseline": shown}) for t in tables

@@ -5,6 +5,7 @@ In: tables of compared measures. Out: figures, every panel in its measure's own 
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from .labels import axis, foremost
+from .labels import axis, foremost, label
 from .panels import GREY, WIDTH, grey_legend, heading, look, wrapped
 from .style import figure, style
 
@@ -27,10 +28,12 @@ def differences(names: Sequence[str], table: pd.DataFrame, role: str, regime: st
     """Each measure's difference from the baseline: paired interval (thick) above the unpaired one (thin, grey).
 
     table: actor, baseline, regime, role, measure, mean, low, high, unpaired_low, unpaired_high. None where it has no row
-    of the role in the regime.
+    of the role in the regime. Measures in which nobody differs at all are named in the title, not drawn, unless all are such.
     """
     own: Any = table[(table["role"] == role) & (table["regime"] == regime)]
-    shown = foremost(own.loc[own["mean"].notna(), "measure"], role)[:PANELS]
+    found = foremost(own.loc[own["mean"].notna(), "measure"], role)
+    same = [m for m in found if _never(own[own["measure"] == m])]
+    shown = [m for m in found if m not in same][:PANELS] or found[:PANELS]
     rows = [name for name in names if (own["actor"] == name).any()]
     if not rows or not shown:
         return None
@@ -43,7 +46,9 @@ def differences(names: Sequence[str], table: pd.DataFrame, role: str, regime: st
                     _difference(ax, y, part.loc[[name]].iloc[0], look(names.index(name))["color"])
             ax.axvline(0.0, color="black", lw=0.9, zorder=1)
         who = "Effect on the market" if role == "market" else f"The {role}'s measures"
-        heading(fig, f"{who}: difference from {own['baseline'].iloc[0]}, {regime}")
+        exact = ", ".join(label(m).words for m in same)
+        title = f"{who}: difference from {own['baseline'].iloc[0]}, {regime}"
+        heading(fig, title + (f"\nexactly 0 in every episode: {textwrap.fill(exact, 130)}" if exact else ""))
         grey_legend(fig, [
             Line2D([], [], color=GREY, lw=4.0, label="paired interval: same noise"),
             Line2D([], [], color=GREY, lw=1.0, marker="|", ms=5, label="unpaired interval of the same episodes"),
@@ -51,6 +56,11 @@ def differences(names: Sequence[str], table: pd.DataFrame, role: str, regime: st
             Line2D([], [], color="black", lw=0.9, label="no difference"),
         ])  # fmt: skip
     return fig
+
+
+def _never(part: pd.DataFrame) -> bool:
+    """Whether no actor differs from the baseline in any episode: a mean of 0 in an interval without width."""
+    return not np.nan_to_num(part[["mean", "low", "high"]].to_numpy(dtype=float)).any()
 
 
 def _panels(measures: Sequence[str], rows: Sequence[str]) -> tuple[Figure, list[Axes]]:

@@ -50,6 +50,23 @@ def plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
+def short_names(names: Sequence[str]) -> dict[str, str]:
+    """Name -> what figures call it: of a path the last two parts (a file of strategies: the last one), or as
+    many as tell it from the others; all else as it is."""
+    longest = max((name.count("/") for name in names), default=0)
+    for more in range(longest + 1):
+        shown = {name: _tail(name, more) for name in names}
+        if len(set(shown.values())) == len(shown):
+            return shown
+    return {name: name for name in names}
+
+
+def _tail(name: str, more: int) -> str:
+    path, colon, parameters = name.partition(":")
+    parts = [part for part in path.split("/") if part]
+    return "/".join(parts[-(more + 1 if path.endswith(".py") else more + 2) :]) + colon + parameters
+
+
 def heading(fig: Figure, text: str) -> None:
     fig.suptitle(text, x=0.01, ha="left", fontsize=11)
 

@@ -163,7 +163,8 @@ def inventory_distribution(names: Sequence[str], series: Played, role: str) -> F
                 count = np.histogram(np.clip(lots, low, edges[-1] - 0.5), edges)[0]
                 ax.stairs(100.0 * count / len(lots) / step, edges, label=name, lw=1.4, **look(i))
             ax.axvline(0.0, color="#888888", lw=0.6)
-            ax.set(title=regime, xlabel="inventory (lots)", ylim=(0, None))
+            ax.set(title=regime, xlabel="inventory (lots)")
+        axes[0][0].set_ylim(0, None)  # of all: only now every regime's peak is drawn
         axes[0][0].set_ylabel("share of time (% per lot)")
         heading(fig, f"Inventory of the {role}: distribution over steps and episodes")
         legend_below(fig, axes[0][0], columns=3)

@@ -24,9 +24,12 @@ def learning_curves(groups: Groups, title: str = "", histories: Sequence[pd.Data
 
     One group: a line per seed and the mean over seeds with its standard deviation; a single run shows its agents,
     or the spread of its episodes when there is one agent. Several groups: each group's mean and deviation.
-    histories: metrics of the runs of one group; their evaluations are drawn over the training's rewards.
+    histories: metrics of the runs of one group; their evaluations are drawn over the training's rewards, and where no episode
+    ended, the rewards of a step in their place.
     """
     roles = list(dict.fromkeys(r for runs in groups.values() for run in runs for r in roles_of(run)))
+    if not roles and (learnt := sorted({c for h in histories for c in h if _of_steps(c)})):
+        return _step_rewards(histories, learnt, title or "Learning curves")
     with style():
         fig, axes = figure(
             2, max(1, len(roles)), 4.6 if len(roles) > 1 else 6.4, 2.5, sharex=True, height_ratios=(2, 1)
@@ -55,6 +58,29 @@ def learning_curves(groups: Groups, title: str = "", histories: Sequence[pd.Data
             if row.get_legend_handles_labels()[0]:
                 legend_below(fig, row, 3 if len(roles) > 1 else 2)
                 break
+    return fig
+
+
+def _of_steps(column: str) -> bool:
+    return column.startswith("rewards/") and column.endswith("/step")
+
+
+def _step_rewards(histories: Sequence[pd.DataFrame], columns: Sequence[str], title: str) -> Figure:
+    """Of a training too short for an episode to end: the mean reward of a step, a panel per role and a line per run."""
+    with style():
+        fig, axes = figure(1, len(columns), 4.6 if len(columns) > 1 else 6.4, 3.2)
+        for ax, column in zip(axes[0], columns, strict=True):
+            role = column.split("/")[1]
+            for history in (h for h in histories if column in h):
+                steps = history["env_steps"].to_numpy(dtype=float)
+                ax.plot(steps, history[column], color=ROLE.get(role, CYCLE[0]), marker=_marker(steps))
+            ax.set(title=role, xlabel="environment steps")
+            ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+            ax.margins(x=0.02)
+        axes[0][0].set_ylabel("mean reward of a step (tick-lots)")
+        fig.suptitle(
+            f"{title}: no episode ended, so rewards are those of single steps", x=0.01, ha="left", fontsize=11
+        )
     return fig
 
 

@@ -23,7 +23,7 @@ from ..models.policy import PolicySet
 from ..rl.actors import Actor, resolve
 from . import probe
 from .decisions import VALUES, WINDOWS, Decisions, cell_means, decisions, x_edges, y_edges
-from .panels import WIDTH, Played, heading, plain, wrapped
+from .panels import WIDTH, Played, heading, plain, short_names, wrapped
 from .style import figure, style
 
 ACTORS = 6  # rows at most
@@ -96,9 +96,10 @@ def policy_maps(
     seed: int = 1,
 ) -> dict[str, Figure]:  # fmt: skip
     """`policy_map` of every learned policy among the actors (label -> actor), named as captions need it."""
+    shown = short_names(list(actors))
     resolved = {name: resolve(actor, role) for name, actor in actors.items()}
     made = {
-        f"policy-{name}": policy_map(actor, cfg, role, name, others, episodes, seed)
+        f"policy-{name}": policy_map(actor, cfg, role, shown[name], others, episodes, seed)
         for name, actor in resolved.items()
         if isinstance(actor, PolicySet)
     }

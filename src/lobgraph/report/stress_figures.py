@@ -18,7 +18,7 @@ from matplotlib.patches import Patch
 from ..evaluation.event_time import NOISE, Paths
 from ..evaluation.stress import ALONE, Laboratory, Scenario
 from ..evaluation.stress_measures import MARKET
-from .panels import GREY, WIDTH, grey_legend, heading, look, plain, wrapped
+from .panels import GREY, WIDTH, grey_legend, heading, look, plain, short_names, wrapped
 from .style import CYCLE, ROLE, figure, style
 
 ROWS = (
@@ -61,19 +61,21 @@ def _look(lab: Laboratory, name: str) -> dict:
 
 
 def _paths(lab: Laboratory, scenario: Scenario) -> Figure:
+    """Where the event goes neither up nor down, the size of the mid's move: a mean of moves both ways would say nothing."""
     fig, axes = figure(3, 1, WIDTH * 0.75, 2.0, sharex=True)
-    dt = lab.cfg.market.dt
+    dt, shown = lab.cfg.market.dt, short_names(lab.names)
     for (field, words), [ax] in zip(ROWS, axes, strict=True):
         ax.axvspan(0.0, dt * scenario.length, color="#eeeeee", lw=0)
+        unsigned = field == "move" and scenario.direction == 0
         for name in lab.names:
             colour = _look(lab, name)["color"]
             with_it, calm = (lab.paths[scenario.name, name, event] for event in (True, False))
-            time = dt * with_it.offset
-            mean, half = _band(getattr(with_it, field))
+            of = [np.abs(x) if unsigned else x for x in (getattr(with_it, field), getattr(calm, field))]
+            time, (mean, half) = dt * with_it.offset, _band(of[0])
             ax.fill_between(time, mean - half, mean + half, color=colour, alpha=0.2, lw=0)
-            ax.plot(time, mean, color=colour, label=plain(wrapped(name, 40)))
-            ax.plot(time, _band(getattr(calm, field))[0], color=colour, ls="--", lw=0.9)
-        ax.set_ylabel(words)
+            ax.plot(time, mean, color=colour, label=plain(wrapped(shown[name], 40)))
+            ax.plot(time, _band(of[1])[0], color=colour, ls="--", lw=0.9)
+        ax.set_ylabel("how far the mid is from\nits beginning (ticks)" if unsigned else words)
     axes[-1][0].set_xlabel("time from the event's beginning (s)")
     heading(fig, f"{scenario.name}: mean over {lab.episodes} episodes")
     handles = axes[0][0].get_legend_handles_labels()[0]
@@ -92,13 +94,14 @@ def _band(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _amplification(lab: Laboratory) -> Figure:
     """Factors of volatility and fall by scenario and actor."""
-    shown = (("volatility", "amplification of volatility"), ("fall", "depth of the fall"))
+    shown = (("volatility", "amplification of volatility"), ("fall", "how far the mid goes"))
     table: Any = lab.effects[lab.effects["who"] == MARKET]
-    actors = lab.names[1:]
+    actors, names = lab.names[1:], short_names(lab.names)
     rows = len(lab.scenarios) * (len(actors) + 0.6)
     fig, [axes] = figure(1, 2, WIDTH / 2, 1.3 + 0.3 * rows, sharey=True)
     ticks, labels = [], []
     for ax, (measure, words) in zip(axes, shown, strict=True):
+        ax.use_sticky_edges = False  # room beyond the line at 1 too, where all bars are on one side of it
         own = table[table["measure"] == measure].set_index(["scenario", "actor"])
         y, ticks, labels = 0.0, [], []
         for scenario in lab.scenarios:
@@ -114,8 +117,10 @@ def _amplification(lab: Laboratory) -> Figure:
     axes[0].set_yticks(ticks, labels)
     axes[0].invert_yaxis()
     heading(fig, "Left of 1 the actor damps the event, right of it the actor amplifies it")
-    colours = [Patch(color=_look(lab, name)["color"], label=plain(wrapped(name, 40))) for name in actors]
-    grey_legend(fig, colours, columns=2)
+    colours = [
+        Patch(color=_look(lab, name)["color"], label=plain(wrapped(names[name], 40))) for name in actors
+    ]
+    grey_legend(fig, colours, columns=3)
     return fig
 
 
@@ -130,7 +135,7 @@ def _bar(ax: Axes, y: float, row: pd.Series, colour: str) -> None:
 def _liquidity(lab: Laboratory, scenario: Scenario) -> Figure:
     """Lots near the best by whose they are, stacked, a panel for each actor."""
     fig, [axes] = figure(1, len(lab.names), WIDTH / max(len(lab.names), 2), 2.9, sharey=True)
-    dt, seen = lab.cfg.market.dt, []
+    dt, seen, shown = lab.cfg.market.dt, [], short_names(lab.names)
     for ax, name in zip(axes, lab.names, strict=True):
         p: Paths = lab.paths[scenario.name, name, True]
         roles = [role for role in p.resting if role != NOISE and np.nansum(p.resting[role]) > 0]
@@ -139,7 +144,7 @@ def _liquidity(lab: Laboratory, scenario: Scenario) -> Figure:
         ax.stackplot(dt * p.offset, parts, colors=colours, lw=0)
         for edge in (0.0, dt * scenario.length):
             ax.axvline(edge, color="black", lw=0.7, ls=":")
-        ax.set_title(plain(wrapped(name, 34)), fontsize=9)
+        ax.set_title(plain(wrapped(shown[name], 34)), fontsize=9)
         ax.set_xlabel("time from the event's beginning (s)")
         ax.margins(x=0)
         seen += [role for role in roles if role not in seen]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .train import Trainer
 
 LINES = 20  # plain lines printed in a whole run, at most
+EVERY = 5.0  # seconds between the lines of a training that is one of many
 SHARE = 0.1  # of the updates that count as the start, and as the end, in the summary
 
 
@@ -75,17 +76,36 @@ class Progress:
         if self.live:  # a terminal's line is short
             self.bar.update(self.task, completed=update, text=evaluated or text)
         elif update == self.updates or update % max(1, self.updates // LINES) == 0 or update == 1:
-            elapsed = time.perf_counter() - self.start
-            left = elapsed / update * (self.updates - update)
-            self.console.print(
-                f"update {update}/{self.updates}  {update * self.samples:,} steps  {'  '.join(filter(None, (text, evaluated)))}  "
-                f"{elapsed:.0f} s, {left:.0f} s left",
-                soft_wrap=True,
-            )
+            told = "  ".join(filter(None, (text, evaluated)))
+            line = state(update, self.updates, self.samples, told, time.perf_counter() - self.start)
+            self.console.print(line, soft_wrap=True)
 
     def say(self, text: str) -> None:
         if not self.quiet:
             self.console.print(text, soft_wrap=True)
+
+
+def state(update: int, updates: int, samples: int, told: str, elapsed: float) -> str:
+    """A plain line: how far a training is, and how long the rest will take if it goes on as in `elapsed` seconds."""
+    left = elapsed / update * (updates - update)
+    return (
+        f"update {update}/{updates}  {update * samples:,} steps  {told}  {elapsed:.0f} s, {left:.0f} s left"
+    )
+
+
+class Teller:
+    """Lines of a training that shows nothing itself, one every few seconds; a callback of `train`."""
+
+    def __init__(self, note: Callable[[str], None]) -> None:
+        self.note = note
+        self.start = self.last = time.perf_counter()
+
+    def __call__(self, trainer: Trainer, metrics: dict[str, float]) -> None:
+        now = time.perf_counter()
+        if now - self.last >= EVERY and trainer.update < trainer.updates:
+            self.last = now
+            told = f"{metrics['time/sps']:,.0f} steps/s"
+            self.note("  " + state(trainer.update, trainer.updates, trainer.samples, told, now - self.start))
 
 
 def evaluation(metrics: Mapping[str, float]) -> str:

@@ -16,7 +16,7 @@ import torch
 
 from ..config import Config, ConfigError, check_minibatches
 from ..models.policy import PolicySet, make_policies
-from .actors import Actor, held_actors
+from .actors import Actor, held_actors, idle
 from .checkpoint import load_policies
 from .evaluator import SEED, Evaluator, check_evaluation
 from .held import check_learners, hold
@@ -203,16 +203,12 @@ def train(
     with _threads(cfg.run.torch_threads):
         if env is None:
             from ..env.market_env import MarketEnv
-            from ..market import is_compiled
 
             env = MarketEnv(cfg, seed=cfg.run.seed)
-            if not is_compiled():
-                print(
-                    "compiling the market's kernels: about half a minute, once for each version", flush=True
-                )
         trainer = Trainer(cfg, env, held)
         check_evaluation(cfg, env, list(trainer.env.specs))
         evaluator = _evaluator(cfg, env, held)
+        _compile(env)
         path = new_directory(cfg, directory)
         writer = RunWriter(path, cfg)
         try:
@@ -226,6 +222,17 @@ def train(
         if cfg.run.progress:
             print_summary(path, trainer, history, evaluator)
     return Run(path, load_policies(path, trainer.env), history, rewards, stopped)
+
+
+def _compile(env: VectorEnv) -> None:
+    """Compile the market's kernels, where they have not been, in one environment of the same market: what is timed does not hold it."""
+    from ..env.market_env import MarketEnv
+    from ..market import is_compiled
+
+    if isinstance(env, MarketEnv) and not is_compiled():
+        one = env.copy(1, env.seed)
+        one.reset()
+        one.step({role: idle(one, role) for role in one.specs})
 
 
 def _evaluator(cfg: Config, env: VectorEnv, held: Mapping[str, Actor]) -> Evaluator | None:
