@@ -326,4 +326,5 @@ class RunConfig(Section):
     )
     tensorboard: bool = True
     progress: bool = True
-    device: Literal["cpu"] = "cpu"
+    # where a training runs: auto (the GPU where there is one that can be used, else the CPU), cpu, cuda or cuda:N
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
