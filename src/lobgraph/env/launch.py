@@ -53,7 +53,9 @@ class DeviceLoop:
         none = np.full(envs, -1, np.int64)
         self.marks = place(Marks(np.arange(envs), np.zeros(envs, np.uint8), none), device)
         self._kernels = kernels(options.max_registers)
-        self._args = tuple(map(kernel_view, (self.params, self.flow, self.tape, self.state, self.out, self.marks)))
+        self._args: tuple[Any, ...] = tuple(
+            map(kernel_view, (self.params, self.flow, self.tape, self.state, self.out, self.marks))
+        )
         self._own_views = [view(x) for x in self.actions]
         self._threads = {"step_books": envs * books, "renew_books": envs * books}
         self._envs = envs
@@ -100,6 +102,12 @@ class DeviceLoop:
     def set_chain(self, chain: np.ndarray) -> None:
         """Params.chain from the next step on."""
         self.params.chain.copy_(torch.from_numpy(chain))  # type: ignore[attr-defined]
+
+    def play(self, params: Params, tape: Tape) -> None:
+        """Other constants and another tape from the next step on; a graph is captured anew."""
+        self.params, self.tape = place(params, self.device), place(tape, self.device)
+        self._args = (kernel_view(self.params), self._args[1], kernel_view(self.tape), *self._args[3:])
+        self._graph = None
 
     def fault(self) -> torch.Tensor:
         """() int64 on the device: a place of a NaN in the actions (drive.nan_place) since the flags were cleared; -1: none."""
