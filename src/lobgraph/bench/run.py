@@ -39,14 +39,14 @@ def run_bench(
 
     quick: fewer cases and shorter windows. json_path: where to save; its folder is made. only: names of NAMES or START.
     cases: another plan than `plan.plan`. effort: another length and number of windows.
-    device: "cuda" or "cuda:1" measures there (gpu.py); the report then also holds card and compile_seconds, and with
-    `tune` the ways of running compared.
+    device: "cuda" or "cuda:1" measures there (gpu.py); the report then also holds card and compile_seconds. tune: compares
+    ways of running there, in the place of the cases that `only` does not name.
     The report holds machine, cases (a dict each, see `world.case`), state_bytes_per_book, linearity, one_environment
     (None where not measured) and process_start. Raises ConfigError for an unknown name, OSError where it cannot save.
     """
     if unknown := sorted(set(only) - {*NAMES, START}):
         raise ConfigError(f"--only: unknown case {unknown[0]!r}; cases are {', '.join((*NAMES, START))}")
-    on_gpu = device_of(device).type == "cuda"
+    on_gpu, planned = device_of(device).type == "cuda", cases is not None
     if tune and not on_gpu:
         raise ConfigError("--tune: compares ways of running on a GPU; it needs --device cuda")
     path = None if json_path is None else _writable(Path(json_path))
@@ -62,14 +62,15 @@ def run_bench(
     effort = effort or (QUICK if quick else FULL)
     if on_gpu:
         report |= _on_gpu(device, console)
-    planned = gpu_plan(device, quick) if on_gpu else plan(cores(), quick)
-    for function, setting in chosen(planned if cases is None else cases, tuple(only)):
+    if cases is None:
+        cases = gpu_plan(device, quick) if on_gpu else plan(cores(), quick)
+    for function, setting in [] if tune and not only else chosen(cases, tuple(only)):
         report["cases"].append(function(setting, effort))
         console.print(one_line(report["cases"][-1]), highlight=False, soft_wrap=True)
     report["process_start"] = {}
     if tune:
         report["tune"] = compare_ways(device, effort, quick, console)
-    if START in only or not (only or cases or on_gpu):
+    if START in only or not (only or planned or on_gpu):
         console.print(
             "  process start: new processes; with an empty kernel cache a minute or two", highlight=False
         )

@@ -25,7 +25,8 @@ def bench(
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N, or auto.")] = "cpu",
     tune: Annotated[
-        bool, typer.Option("--tune", help="On a GPU: compare layouts, blocks and bounds on registers; minutes.")
+        bool,
+        typer.Option("--tune", help="On a GPU: compare layouts, blocks and bounds on registers; minutes."),
     ] = False,
 ) -> None:
     """Measure events and steps per second on this machine."""

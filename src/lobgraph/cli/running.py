@@ -20,9 +20,7 @@ def train(
     directory: Annotated[
         Path | None, typer.Option("--dir", help="Runs go to DIR/<scenario>/; default run.dir.")
     ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="auto, cpu, cuda or cuda:N; default run.device.")
-    ] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N; default run.device.")] = None,
 ) -> None:
     """Train a scenario; draw its figures and print its summary.
 

@@ -25,7 +25,9 @@ class Marks(NamedTuple):
 
     order: np.ndarray  # (E,) int64 the environments in the order in which threads take them
     renew: np.ndarray  # (E,) uint8 1: a new episode begins, its books are to be made
-    fault: np.ndarray  # (E,) int64 place of the first NaN in its actions since the last look (drive.nan_place); -1: none
+    fault: (
+        np.ndarray
+    )  # (E,) int64 place of the first NaN in its actions since the last look (drive.nan_place); -1: none
 
 
 def begin_all(p, f, state, marks, maker, taker, arb):

@@ -60,7 +60,9 @@ class DeviceLoop:
         self._threads = {"step_books": envs * books, "renew_books": envs * books}
         self._envs = envs
         self._configured: dict[tuple[str, int], Any] = {}
-        self._regimes = torch.zeros(envs, dtype=torch.int64, device=device)  # sorted; only their order is of use
+        self._regimes = torch.zeros(
+            envs, dtype=torch.int64, device=device
+        )  # sorted; only their order is of use
         self._graph: torch.cuda.CUDAGraph | None = None
         self._launched = False
 

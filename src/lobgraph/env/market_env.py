@@ -116,7 +116,9 @@ class MarketEnv:
         self.autoreset = autoreset
         self.specs: dict[str, RoleSpec] = role_specs(cfg)
         self.pairs = torch.from_numpy(cfg.pairs).to(self.device)  # (P, 2) int64
-        self.adjacency = torch.from_numpy(edge_weights(cfg)).to(self.device)  # (N, N) float32, rows are targets
+        self.adjacency = torch.from_numpy(edge_weights(cfg)).to(
+            self.device
+        )  # (N, N) float32, rows are targets
         self._flow = make_flow(cfg)
         self._tape, self._span = empty_tape(cfg.market.num_books), (0, 0)
         if cfg.replay.files:

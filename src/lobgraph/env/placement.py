@@ -27,11 +27,15 @@ INSTALL = "pip install 'lobgraph[cuda]'"
 class GpuOptions(NamedTuple):
     """How a batch runs on a GPU; results do not depend on it. docs/gpu.md says why these are the defaults."""
 
-    layout: Layout = "mixed"  # env_major: as on the CPU; env_last: neighbouring threads touch neighbouring words;
+    layout: Layout = (
+        "mixed"  # env_major: as on the CPU; env_last: neighbouring threads touch neighbouring words;
+    )
     # mixed: so too, but the levels of a book, which threads touch at different places, stay together
     block: int = 128  # threads
     max_registers: int | None = None  # of a thread; None: as many as the compiler likes
-    sort: bool = False  # environments of one regime next to each other, so that a warp's books have as many events
+    sort: bool = (
+        False  # environments of one regime next to each other, so that a warp's books have as many events
+    )
     fused: bool = False  # one launch a step, a thread doing all books of an environment, in place of five
     graph: bool = True  # replay a step as a CUDA graph: a launch from Python costs about 70 arguments
 

@@ -14,7 +14,12 @@ from pathlib import Path
 import numba
 from numba.core import config as numba_config
 
-HOST_ONLY = ("episodes.py", "launch.py", "market_env.py", "placement.py")  # of env/: no kernel, nor what one depends on
+HOST_ONLY = (
+    "episodes.py",
+    "launch.py",
+    "market_env.py",
+    "placement.py",
+)  # of env/: no kernel, nor what one depends on
 KEPT_DAYS = 60  # kernels of a version that was not used for so long are removed
 
 
