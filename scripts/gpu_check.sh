@@ -37,6 +37,9 @@ if [[ -n ${WHEELS:-} ]]; then # every wheel of the folder, without what it needs
     say "installing the wheels of $WHEELS"
     "$PYTHON" -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --upgrade --target "$SITE" "$WHEELS"/*.whl
 fi
+# numba finds numba-cuda by a .pth file, which Python reads in folders of packages only: SITE is made one.
+mkdir -p "$SITE"
+printf 'import site\n\nsite.addsitedir(%s)\n' "'$SITE'" >"$SITE/sitecustomize.py"
 lacking=$(missing)
 if [[ -n $lacking ]]; then
     say "installing $lacking"

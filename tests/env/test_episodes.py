@@ -109,7 +109,11 @@ def test_what_is_missing_is_said_in_turn(monkeypatch):
 
 @pytest.mark.parametrize(
     ("options", "named"),
-    [(GpuOptions(layout="rows"), "layout"), (GpuOptions(block=0), "block"), (GpuOptions(max_registers=8), "max_regi")],
+    [
+        (GpuOptions(layout="rows"), "layout"),
+        (GpuOptions(block=0), "block"),
+        (GpuOptions(max_registers=8), "max_regi"),
+    ],
 )
 def test_options_no_gpu_has_are_named(options, named):
     with pytest.raises(ConfigError, match=named):

@@ -55,7 +55,18 @@ def missing() -> str | None:
         return "torch finds no NVIDIA GPU: no driver, or none it can use (nvidia-smi says which)"
     if find_spec("numba_cuda") is None:
         return f"numba-cuda is not installed: {INSTALL}"
+    if not _redirected():
+        return (
+            "numba.cuda is numba's own: numba-cuda stands in a folder whose .pth files Python does not read"
+        )
     return None
+
+
+def _redirected() -> bool:
+    """Whether numba.cuda is the package numba-cuda, which takes its place by a .pth file."""
+    import numba.cuda
+
+    return "numba_cuda" in str(numba.cuda.__file__)
 
 
 def device_of(wanted: str) -> torch.device:
