@@ -5,6 +5,7 @@
 #   JAXMARL=checkout          also runs the side by side with it; JAXMARL_PYTHON=its interpreter (default PYTHON)
 #   OUT=folder                where the JSON files go, default artifacts/gpu
 #   STEPS="tests bench tune"  which parts, in that order; BENCH=--quick for fewer cases
+#   LAYOUTS="mixed env_major env_last"  which layouts to compile for, all kernels at once on as many cores, before the parts
 # Packages go to $OUT/site, so that nothing of the machine is changed. A part that fails does not keep the others from running.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -61,11 +62,12 @@ run() { # name, command: a part that fails does not keep the others from running
         failed+=("$name")
     fi
 }
+run compile "$PYTHON" scripts/warm_gpu.py --layouts ${LAYOUTS:-mixed env_major env_last}
 for part in $STEPS; do
     case $part in
     tests) run tests "$PYTHON" -m pytest -m gpu -q tests ;;
     bench) run bench "$PYTHON" -m lobgraph bench --device cuda ${BENCH:-} --json "$OUT/bench.json" ;;
-    tune) run tune "$PYTHON" -m lobgraph bench --device cuda --tune --json "$OUT/tune.json" ;;
+    tune) run tune "$PYTHON" -m lobgraph bench --device cuda --tune --quick --json "$OUT/tune.json" ;;
     *) say "no such part: $part" && exit 2 ;;
     esac
 done

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
@@ -63,8 +64,8 @@ def world(env) -> tuple:
     return make_params(env.cfg, env.seed), env._flow, env._tape, env.state
 
 
-def arguments(layout: str) -> dict[str, tuple]:
-    """Kernel name -> arguments with which MarketEnv launches it, as numpy arrays of that layout."""
+def arguments(kernel: Callable, layout: str) -> tuple:
+    """What MarketEnv launches a kernel with, as numpy arrays of that layout."""
     env = cuda_runs.noise_market()
     p, f, tape, state = world(env)
     last = placement.env_last(state._fields, layout)
@@ -74,36 +75,24 @@ def arguments(layout: str) -> dict[str, tuple]:
     )  # fmt: skip
     envs = env.num_envs
     marks = device.Marks(np.arange(envs), np.zeros(envs, np.uint8), np.full(envs, -1))
+    given = {"params": p, "flow": f, "tape": tape, "state": state, "out": env.buffers, "marks": marks}
     actions = env._arrays(cuda_runs.random_actions(env, np.random.default_rng(0)))
-    out = env.buffers
-    return {
-        "begin_all": (p, f, state, marks, *actions),
-        "step_books": (p, f, tape, state, marks),
-        "close_all": (p, f, state, out, marks),
-        "open_all": (p, f, state, out, marks),
-        "renew_books": (p, f, tape, state, marks),
-        "show_all": (p, state, out, marks),
-        "start_all": (p, f, tape, state, out, marks),
-        "step_all": (p, f, tape, state, out, marks, *actions),
-    }
-
-
-def test_every_kernel_is_held_to_compile():
-    assert set(arguments("mixed")) == {phase.__name__ for phase in device.PHASES}
+    names = device.ARGUMENTS[kernel]
+    return (*(given[name] for name in names if name in given), *(actions if "actions" in names else ()))
 
 
 @pytest.mark.usefixtures("toolkit")
 def test_the_books_step_compiles_for_sm_90():
-    check_ptx(ptx_of(device.step_books, *arguments("mixed")["step_books"]))
+    check_ptx(ptx_of(device.step_books, *arguments(device.step_books, "mixed")))
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("toolkit")
-@pytest.mark.parametrize("kernel", device.PHASES, ids=lambda kernel: kernel.__name__)
+@pytest.mark.parametrize("kernel", device.ARGUMENTS, ids=lambda kernel: kernel.__name__)
 @pytest.mark.parametrize("layout", ["mixed", "env_major"])
 def test_the_device_kernels_compile_and_link_for_sm_90(kernel, layout, capsys):
     """Every phase to machine code. Registers and spills are printed, not judged."""
-    ptx = ptx_of(kernel, *arguments(layout)[kernel.__name__])
+    ptx = ptx_of(kernel, *arguments(kernel, layout))
     check_ptx(ptx)
     log = linked(ptx)
     assert kernel.__name__ in log

@@ -25,7 +25,7 @@ def cpu_runs() -> dict[str, dict[str, np.ndarray]]:
 
 
 @pytest.mark.parametrize("market", cuda_runs.MARKETS)
-@pytest.mark.parametrize("options", ways(quick=False), ids=lambda o: "-".join(map(str, o)))
+@pytest.mark.parametrize("options", ways(quick=True), ids=lambda o: "-".join(map(str, o)))
 def test_a_gpu_gives_the_integers_of_the_cpu(cpu_runs, market, options):
     env = cuda_runs.MARKETS[market](ENVS, device="cuda", gpu=options)
     there = cuda_runs.run(env, STEPS, EVERY)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -111,20 +112,34 @@ def step_all(p, f, tape, state, out, marks, maker, taker, arb):
             step_env(p, f, tape, state, out, maker, taker, arb, env)
 
 
-PHASES: tuple[Callable[..., None], ...] = (
-    begin_all, step_books, close_all, open_all, renew_books, show_all, start_all, step_all,
-)  # fmt: skip
+# What each kernel is launched with.
+ARGUMENTS: dict[Callable[..., None], tuple[str, ...]] = {
+    begin_all: ("params", "flow", "state", "marks", "actions"),
+    step_books: ("params", "flow", "tape", "state", "marks"),
+    close_all: ("params", "flow", "state", "out", "marks"),
+    open_all: ("params", "flow", "state", "out", "marks"),
+    renew_books: ("params", "flow", "tape", "state", "marks"),
+    show_all: ("params", "state", "out", "marks"),
+    start_all: ("params", "flow", "tape", "state", "out", "marks"),
+    step_all: ("params", "flow", "tape", "state", "out", "marks", "actions"),
+}
 
 
 @cache
-def kernels(max_registers: int | None = None) -> dict[str, Any]:
-    """The kernels by name, compiled at their first launch; on disk like the CPU's, but for another bound on registers
-    (numba's key of a kept kernel does not hold it)."""
+def kernels(max_registers: int | None = None) -> dict[Callable[..., None], Any]:
+    """Each phase -> its kernel, compiled at its first launch and kept on disk beside the CPU's.
+
+    A bound on registers has a folder of its own: numba's key of a kept kernel does not hold it.
+    """
     options: dict[str, Any] = {}
     if not simulated():
         from numba.cuda.core import config as cuda_config
 
-        setattr(cuda_config, "CACHE_DIR", numba_config.CACHE_DIR)  # noqa: B010  # type: ignore[attr-defined]
-        options["shared_memory_carveout"] = "MaxL1"  # no kernel has shared memory
-        options |= {"cache": True} if max_registers is None else {"max_registers": max_registers}
-    return {phase.__name__: cuda.jit(**options)(phase) for phase in PHASES}
+        folder = Path(numba_config.CACHE_DIR)  # type: ignore[attr-defined]
+        if max_registers is not None:
+            folder = folder / f"registers-{max_registers}"
+            options["max_registers"] = max_registers
+        folder.mkdir(parents=True, exist_ok=True)
+        setattr(cuda_config, "CACHE_DIR", str(folder))  # noqa: B010 (defined at run time)
+        options |= {"cache": True, "shared_memory_carveout": "MaxL1"}  # no kernel has shared memory
+    return {phase: cuda.jit(**options)(phase) for phase in ARGUMENTS}

@@ -7,18 +7,18 @@ never change, so that a CUDA graph can hold them: this loop's own, or one that t
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numba import cuda
-from numba.core.errors import NumbaPerformanceWarning
 
 from ..market.state import REGIME, Flow, Params, State, Tape
-from .device import Marks, kernels
+from . import device as phases
+from .device import ARGUMENTS, Marks, kernels
 from .drive import Buffers
-from .placement import GpuOptions, env_last, kernel_view, place, view
+from .placement import GpuOptions, env_last, kernel_view, place, simulated, view
 
 
 class DeviceLoop:
@@ -47,19 +47,25 @@ class DeviceLoop:
         envs, books = state.head.shape[:2]
         self.device, self.options = device, options
         self.params, self.flow, self.tape = place(params, device), place(flow, device), place(tape, device)
-        self.state = place(state, device, env_last(State._fields, options.layout))
+        last = env_last(State._fields, options.layout)
+        self.state = place(state, device, last)
         self.out = place(out, device)
         self.actions = [torch.zeros(shape, device=device) for shape in shapes]
         none = np.full(envs, -1, np.int64)
         self.marks = place(Marks(np.arange(envs), np.zeros(envs, np.uint8), none), device)
         self._kernels = kernels(options.max_registers)
-        self._args: tuple[Any, ...] = tuple(
-            map(kernel_view, (self.params, self.flow, self.tape, self.state, self.out, self.marks))
-        )
+        self._views = {
+            "params": kernel_view(self.params),
+            "flow": kernel_view(self.flow),
+            "tape": kernel_view(self.tape),
+            "state": kernel_view(self.state, last),
+            "out": kernel_view(self.out),
+            "marks": kernel_view(self.marks),
+        }
         self._own_views = [view(x) for x in self.actions]
-        self._threads = {"step_books": envs * books, "renew_books": envs * books}
+        self._threads = dict.fromkeys((phases.step_books, phases.renew_books), envs * books)
         self._envs = envs
-        self._configured: dict[tuple[str, int], Any] = {}
+        self._configured: dict[tuple[Callable[..., None], int], Any] = {}
         self._regimes = torch.zeros(
             envs, dtype=torch.int64, device=device
         )  # sorted; only their order is of use
@@ -70,14 +76,12 @@ class DeviceLoop:
 
     def start(self) -> None:
         """Start episode 0 of every environment and observe it."""
-        p, f, tape, state, out, marks = self._args
+        fused = (phases.start_all,)
         with self._here():
-            if self.options.fused:
-                self._launch("start_all", p, f, tape, state, out, marks)
-                return
-            self._launch("open_all", p, f, state, out, marks)
-            self._launch("renew_books", p, f, tape, state, marks)
-            self._launch("show_all", p, state, out, marks)
+            for phase in (
+                fused if self.options.fused else (phases.open_all, phases.renew_books, phases.show_all)
+            ):
+                self._launch(phase)
 
     def step(self, actions: Sequence[torch.Tensor]) -> None:
         """One decision of every environment by `actions`, as `shapes` are: float32, contiguous, on the device."""
@@ -108,8 +112,14 @@ class DeviceLoop:
     def play(self, params: Params, tape: Tape) -> None:
         """Other constants and another tape from the next step on; a graph is captured anew."""
         self.params, self.tape = place(params, self.device), place(tape, self.device)
-        self._args = (kernel_view(self.params), self._args[1], kernel_view(self.tape), *self._args[3:])
+        self._views |= {"params": kernel_view(self.params), "tape": kernel_view(self.tape)}
         self._graph = None
+
+    def compile(self, phase: Callable[..., None]) -> None:
+        """Compile one of device.ARGUMENTS' kernels, or load it, without launching it."""
+        kernel = self._kernels[phase]
+        with self._here():
+            kernel.compile(tuple(map(kernel.typeof_pyval, self._arguments(phase, self._own_views))))
 
     def fault(self) -> torch.Tensor:
         """() int64 on the device: a place of a NaN in the actions (drive.nan_place) since the flags were cleared; -1: none."""
@@ -124,38 +134,37 @@ class DeviceLoop:
     # --- launches ---
 
     def _step(self, actions: Sequence[Any]) -> None:
-        p, f, tape, state, out, marks = self._args
         if self.options.sort:
             self._sort()
-        if self.options.fused:
-            self._launch("step_all", p, f, tape, state, out, marks, *actions)
-        else:
-            self._launch("begin_all", p, f, state, marks, *actions)
-            self._launch("step_books", p, f, tape, state, marks)
-            self._launch("close_all", p, f, state, out, marks)
-            self._launch("renew_books", p, f, tape, state, marks)
-            self._launch("show_all", p, state, out, marks)
+        parts = (phases.begin_all, phases.step_books, phases.close_all, phases.renew_books, phases.show_all)
+        for phase in (phases.step_all,) if self.options.fused else parts:
+            self._launch(phase, actions)
         self._launched = True
+
+    def _arguments(self, phase: Callable[..., None], actions: Sequence[Any]) -> list[Any]:
+        names = ARGUMENTS[phase]
+        given = [self._views[name] for name in names if name != "actions"]
+        return [*given, *actions] if "actions" in names else given
 
     def _sort(self) -> None:
         """Environments by the regime they were in (most stay in it): threads of a warp then have as many events."""
         regimes = self.state.clock[:, REGIME]
         torch.sort(regimes, stable=True, out=(self._regimes, self.marks.order))  # type: ignore[call-overload]
 
-    def _launch(self, name: str, *args: Any) -> None:
+    def _launch(self, phase: Callable[..., None], actions: Sequence[Any] = ()) -> None:
         pointer = self._stream()
-        configured = self._configured.get((name, pointer))
-        if configured is None or not pointer:  # the simulator's kernels remember one configuration for all
-            configured = self._configured[name, pointer] = self._configure(name, pointer)
-        configured(*args)
+        configured = self._configured.get((phase, pointer))
+        if configured is None or simulated():  # the simulator's kernels remember one configuration for all
+            configured = self._configured[phase, pointer] = self._configure(phase, pointer)
+        configured(*self._arguments(phase, actions))
 
-    def _configure(self, name: str, pointer: int) -> Any:
+    def _configure(self, phase: Callable[..., None], pointer: int) -> Any:
         block = self.options.block
-        grid = -(-self._threads.get(name, self._envs) // block)
+        grid = -(-self._threads.get(phase, self._envs) // block)
         stream = cuda.external_stream(pointer) if pointer else 0
-        with warnings.catch_warnings():  # small batches are small on purpose
-            warnings.simplefilter("ignore", NumbaPerformanceWarning)
-            return self._kernels[name][grid, block, stream]
+        with warnings.catch_warnings():  # of small grids, which small batches have on purpose
+            warnings.simplefilter("ignore")
+            return self._kernels[phase][grid, block, stream]
 
     def _stream(self) -> int:
         return torch.cuda.current_stream(self.device).cuda_stream if self.device.type == "cuda" else 0
@@ -174,8 +183,8 @@ class DeviceLoop:
 
     def _capture(self) -> torch.cuda.CUDAGraph:
         side = torch.cuda.Stream(self.device)
-        for name in self._kernels:
-            self._configured[name, side.cuda_stream] = self._configure(name, side.cuda_stream)
+        for phase in self._kernels:
+            self._configured[phase, side.cuda_stream] = self._configure(phase, side.cuda_stream)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, stream=side):
             self._step(self._own_views)

@@ -139,9 +139,10 @@ def place(bag: Bag, device: torch.device, last: Collection[str] = ()) -> Bag:
     return type(bag)(*values)
 
 
-def kernel_view(bag: Bag) -> Bag:
-    """The same memory as arguments of a kernel."""
-    return cast(Bag, type(bag)(*map(view, bag)))
+def kernel_view(bag: Bag, last: Collection[str] = ()) -> Bag:
+    """The same memory as arguments of a kernel; `last` as in `place`."""
+    names = getattr(bag, "_fields", ())
+    return cast(Bag, type(bag)(*(view(x, name in last) for name, x in zip(names, bag, strict=True))))
 
 
 def _tensor(x: Any, device: torch.device, last: bool) -> Any:
@@ -153,12 +154,19 @@ def _tensor(x: Any, device: torch.device, last: bool) -> Any:
     return host.contiguous().to(device, copy=True)
 
 
-def view(x: Any) -> Any:
-    """A tensor as a kernel's argument; anything else as it is."""
+def view(x: Any, strided: bool = False) -> Any:
+    """A tensor as a kernel's argument; anything else as it is.
+
+    strided: of the type of any strides, also where an axis of length 0 or 1 lets it pass for contiguous: one compiled
+    kernel serves all markets.
+    """
     if not isinstance(x, torch.Tensor):
         return x
     if x.device.type == "cpu":
         return x.numpy()
     from numba import cuda
 
-    return cuda.as_cuda_array(x)
+    array = cuda.as_cuda_array(x)
+    if strided and x.ndim > 1:
+        array.__dict__["_numba_type_"] = array._numba_type_.copy(layout="A")
+    return array

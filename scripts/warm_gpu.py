@@ -1,0 +1,69 @@
+#!/usr/bin/env python3
+"""Compiles the GPU's kernels ahead of their use, a process for each kernel, while another compiles the CPU's.
+
+    python scripts/warm_gpu.py [--layouts mixed env_last env_major] [--fused]
+
+One kernel after another they take minutes of one core; they are kept on disk (docs/gpu.md).
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from time import perf_counter
+
+CPU = "cpu"
+
+
+def work(name: str, layouts: list[str]) -> None:
+    """Compile one kernel in each layout, or the CPU's."""
+    import torch
+
+    from lobgraph import MarketEnv, load_config
+    from lobgraph.env import device
+    from lobgraph.env.placement import GpuOptions
+
+    cfg = load_config(None, ["agents.taker.count=1", "env.num_envs=2"])
+    if name == CPU:
+        env = MarketEnv(cfg)
+        env.reset()
+        shapes = {role: (2, s.count, s.items, len(s.low)) for role, s in env.specs.items()}
+        env.step({role: torch.zeros(shape) for role, shape in shapes.items()})
+        return
+    for layout in layouts:
+        env = MarketEnv(cfg, device="cuda", gpu=GpuOptions(layout=layout))
+        env._loop.compile(getattr(device, name))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--layouts", nargs="+", default=["mixed"])
+    parser.add_argument("--fused", action="store_true", help="also the kernels of GpuOptions(fused=True)")
+    parser.add_argument("--only", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.only:
+        work(args.only, args.layouts)
+        return 0
+    from lobgraph.env.device import ARGUMENTS
+
+    names = [
+        phase.__name__ for phase in ARGUMENTS if args.fused or phase.__name__ not in ("start_all", "step_all")
+    ]
+    begun = perf_counter()
+    running = {
+        name: subprocess.Popen([sys.executable, __file__, "--only", name, "--layouts", *args.layouts])
+        for name in (CPU, *names)
+    }
+    failed = 0
+    for name, process in running.items():
+        code = process.wait()
+        failed += code != 0
+        print(f"{name}: {'failed' if code else 'ready'} after {perf_counter() - begun:.0f} s", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
