@@ -1,9 +1,7 @@
 #!/usr/bin/env python3
 """Compiles the GPU's kernels ahead of their use, a process for each kernel, while another compiles the CPU's.
 
-    python scripts/warm_gpu.py [--layouts mixed env_last env_major] [--fused]
-
-One kernel after another they take minutes of one core; they are kept on disk (docs/gpu.md).
+python scripts/warm_gpu.py [--layouts mixed env_last env_major] [--fused]
 """
 
 from __future__ import annotations
@@ -53,10 +51,8 @@ def main() -> int:
         phase.__name__ for phase in ARGUMENTS if args.fused or phase.__name__ not in ("start_all", "step_all")
     ]
     begun = perf_counter()
-    running = {
-        name: subprocess.Popen([sys.executable, __file__, "--only", name, "--layouts", *args.layouts])
-        for name in (CPU, *names)
-    }
+    command = [sys.executable, __file__, "--layouts", *args.layouts, "--only"]
+    running = {name: subprocess.Popen([*command, name]) for name in (CPU, *names)}
     failed = 0
     for name, process in running.items():
         code = process.wait()

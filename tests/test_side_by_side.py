@@ -1,52 +1,43 @@
-"""scripts/bench_gpu_vs_jaxmarl.py: the day it writes is one that our books follow exactly; what the bench says of a GPU."""
+"""Beside JaxMARL-HFT: the day it writes is one that our books follow exactly; what the bench says of a GPU."""
 
 from __future__ import annotations
 
-import argparse
 import csv
-import importlib.util
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from lobgraph.bench import run_bench
+from lobgraph.bench import beside, run_bench
+from lobgraph.bench.day import write_day
 from lobgraph.bench.gpu import gpu_plan, ways
+from lobgraph.bench.theirs import CHECKED
 from lobgraph.bench.traffic import bytes_per_step
 from lobgraph.bench.world import Setting, make_env
 from lobgraph.config import ConfigError
 
-FILE = Path(__file__).parents[1] / "scripts" / "bench_gpu_vs_jaxmarl.py"
 CASE = {"messages": 50, "agents": 1, "envs": 4, "day": 7_000}
 
 
 @pytest.fixture(scope="module")
-def script():
-    spec = importlib.util.spec_from_file_location(FILE.stem, FILE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def day(tmp_path_factory) -> Path:
+    return write_day(tmp_path_factory.mktemp("day") / "rawLOBSTER" / "SYN" / "day", CASE["day"])
 
 
-@pytest.fixture(scope="module")
-def day(script, tmp_path_factory) -> Path:
-    return script.write_day(tmp_path_factory.mktemp("day") / "rawLOBSTER" / "SYN" / "day", CASE["day"])
-
-
-def test_our_books_follow_the_day_to_the_lot(script, day):
+def test_our_books_follow_the_day_to_the_lot(day):
     """Volume and best prices after the compared steps, from the files themselves."""
     with day.open() as messages, Path(str(day).replace("message", "orderbook")).open() as book:
         rows, levels = list(csv.reader(messages)), list(csv.reader(book))
-    played = rows[1 : 1 + script.CHECKED * CASE["messages"]]  # the books start after the first
-    last = levels[script.CHECKED * CASE["messages"]]
+    played = rows[1 : 1 + CHECKED * CASE["messages"]]  # the books start after the first
+    last = levels[CHECKED * CASE["messages"]]
     expected = {
         "bid": int(last[2]),
         "ask": int(last[0]),
         "volume": sum(int(row[3]) for row in played if row[1] == "4"),
     }
     assert expected["volume"] > 100
-    assert script.our_check(day, CASE, "cpu") == expected
+    assert beside.our_check(day, CASE, "cpu") == expected
 
 
 def test_the_day_never_fills_a_side_of_the_other_books(day):
@@ -62,10 +53,10 @@ def test_the_day_never_fills_a_side_of_the_other_books(day):
     assert most < 100
 
 
-def test_our_side_is_measured_with_as_many_messages_a_step_as_asked_for(script, day):
+def test_our_side_is_measured_with_as_many_messages_a_step_as_asked_for(day):
     from lobgraph.market.state import EVENTS
 
-    env = script.our_env(day, CASE, "cpu")
+    env = beside.our_env(day, CASE, "cpu")
     env.reset()
     before = env.state.head[:, 0, EVENTS].copy()
     shapes = {role: (4, s.count, s.items, len(s.low)) for role, s in env.specs.items()}
@@ -73,12 +64,19 @@ def test_our_side_is_measured_with_as_many_messages_a_step_as_asked_for(script, 
     assert (env.state.head[:, 0, EVENTS] - before == CASE["messages"]).all()
 
 
-def test_what_fails_in_the_other_interpreter_is_told(script, tmp_path):
+def test_what_fails_in_the_other_interpreter_is_told(tmp_path):
     (tmp_path / "gymnax_exchange").mkdir()
     (tmp_path / "jax.py").write_text("raise ImportError('no jax here')")
-    args = argparse.Namespace(jaxmarl=tmp_path, python=sys.executable, device="cpu", orders=100)
     with pytest.raises(RuntimeError, match="no jax here"):
-        script.theirs(args, tmp_path, [CASE])
+        beside.run_theirs(tmp_path, sys.executable, "cpu", tmp_path, [CASE], 100)
+
+
+def test_what_cannot_be_compared_is_said_before_the_day_is_written(tmp_path):
+    with pytest.raises(ValueError, match="gymnax_exchange"):
+        beside.side_by_side(tmp_path, sys.executable, "cpu", [CASE])
+    (tmp_path / "gymnax_exchange").mkdir()
+    with pytest.raises(ValueError, match="at least 6600"):
+        beside.side_by_side(tmp_path, sys.executable, "cpu", [CASE], messages=6_000)
 
 
 def test_bytes_of_a_step_are_those_of_the_arrays():
