@@ -15,7 +15,6 @@ CPU = "cpu"
 
 
 def work(name: str, layouts: list[str]) -> None:
-    """Compile one kernel in each layout, or the CPU's."""
     import torch
 
     from lobgraph import MarketEnv, load_config
@@ -26,8 +25,7 @@ def work(name: str, layouts: list[str]) -> None:
     if name == CPU:
         env = MarketEnv(cfg)
         env.reset()
-        shapes = {role: (2, s.count, s.items, len(s.low)) for role, s in env.specs.items()}
-        env.step({role: torch.zeros(shape) for role, shape in shapes.items()})
+        env.step({role: torch.zeros(2, s.count, s.items, len(s.low)) for role, s in env.specs.items()})
         return
     for layout in layouts:
         env = MarketEnv(cfg, device="cuda", gpu=GpuOptions(layout=layout))
@@ -47,18 +45,15 @@ def main() -> int:
         return 0
     from lobgraph.env.device import ARGUMENTS
 
-    names = [
-        phase.__name__ for phase in ARGUMENTS if args.fused or phase.__name__ not in ("start_all", "step_all")
-    ]
-    begun = perf_counter()
+    every = [phase.__name__ for phase in ARGUMENTS]
+    names = [name for name in every if args.fused or name not in ("start_all", "step_all")]
+    begun, failed = perf_counter(), False
     command = [sys.executable, __file__, "--layouts", *args.layouts, "--only"]
     running = {name: subprocess.Popen([*command, name]) for name in (CPU, *names)}
-    failed = 0
     for name, process in running.items():
-        code = process.wait()
-        failed += code != 0
+        failed |= (code := process.wait()) != 0
         print(f"{name}: {'failed' if code else 'ready'} after {perf_counter() - begun:.0f} s", flush=True)
-    return 1 if failed else 0
+    return int(failed)
 
 
 if __name__ == "__main__":
