@@ -15,10 +15,13 @@ import numpy as np
 import torch
 
 from ..config import Config, ConfigError, check_minibatches
+from ..models.normalise import RunningMoments
 from ..models.policy import PolicySet, make_policies
 from .actors import Actor, held_actors
 from .checkpoint import load_policies
 from .evaluator import SEED, Evaluator, check_evaluation
+from .graphs import use_graphs
+from .group import ALONE, Group, read
 from .held import check_learners, hold
 from .ppo import PPO
 from .progress import Progress, print_summary
@@ -37,10 +40,13 @@ Callback = Callable[["Trainer", dict[str, float]], Any]
 class Trainer:
     """Everything that changes during training. One `step` is one update; `train` wraps it with files and a display.
 
-    env: of all roles. held: who acts for the roles that do not learn, by role; None: as `cfg` says.
+    env: of all roles. held: who acts for the roles that do not learn, by role; None: as `cfg` says. group: who trains the same
+    policies with other environments; `step` then is one update of all together.
     """
 
-    def __init__(self, cfg: Config, env: VectorEnv, held: Mapping[str, Actor] | None = None) -> None:
+    def __init__(
+        self, cfg: Config, env: VectorEnv, held: Mapping[str, Actor] | None = None, group: Group = ALONE
+    ) -> None:
         self.cfg = cfg
         self.market = env
         self.env = env = hold(
@@ -54,12 +60,23 @@ class Trainer:
             raise ConfigError(
                 f"curriculum: {type(self.market).__name__} has no regimes to choose (no method set_regimes)"
             )
+        self.group = group
         self.policies: PolicySet = make_policies(env, cfg)
-        self.sampling = torch.Generator().manual_seed(2 * cfg.run.seed)  # actions
-        self.shuffling = torch.Generator().manual_seed(2 * cfg.run.seed + 1)  # minibatches
-        self.rollout = Rollout(env, self.policies, cfg.ppo, aims_of(cfg, env.specs))
-        self.ppo = PPO(self.policies, cfg.ppo, self.shuffling)
-        self.samples = cfg.ppo.rollout_steps * env.num_envs  # env steps per update
+        self.policies.autocast = cfg.ppo.precision == "bf16"
+        self.moments = [m for m in self.policies.modules() if isinstance(m, RunningMoments)]
+        for moments in self.moments:
+            moments.reduce = None if group.alone else group.sum
+        device = self.policies.device
+        self.sampling = torch.Generator(device).manual_seed(2 * cfg.run.seed)  # actions
+        self.shuffling = torch.Generator(device).manual_seed(2 * cfg.run.seed + 1)  # minibatches
+        recur = torch.compile(self.policies.recur, dynamic=False) if cfg.ppo.compile else self.policies.recur
+        graphs = use_graphs(cfg.run.cuda_graphs, device)
+        self.ppo = PPO(self.policies, cfg.ppo, self.shuffling, group, recur, graphs)
+        self.rollout = Rollout(
+            env, self.policies, cfg.ppo, aims_of(cfg, env.specs), self.sampling, group, recur,
+            graphs and getattr(env, "capturable", False),
+        )  # fmt: skip
+        self.samples = cfg.ppo.rollout_steps * env.num_envs * group.size  # env steps per update
         self.updates = math.ceil(cfg.ppo.total_steps / self.samples)
         self.update = 0  # done so far
         self.env_steps = 0
@@ -80,19 +97,23 @@ class Trainer:
     def _step(self) -> dict[str, float]:
         start = perf_counter()
         self._enter_stage(self.stage)
-        self.rollout.collect(self.sampling)
-        collected = perf_counter()
+        self.rollout.collect()
+        phases = self.rollout.phases
         self.rollout.advantages()
-        ready = perf_counter()
+        phases.end("gae")
         losses = self.ppo.update(self.rollout, self.lr, self.ent_coef, self.std_bound)
+        if any(read({"bad": torch.stack([m.bad.any() for m in self.moments])})["bad"]):
+            for moments in self.moments:
+                moments.check()
         if self.cfg.ppo.norm_obs:
             self.policies.commit()  # only now, so that the update saw what the rollout saw
+        phases.end("update")
+        seconds = phases.read()
         end = perf_counter()
         self.env_steps += self.samples
         metrics: dict[str, float] = {"update": self.update, "env_steps": self.env_steps}
         metrics["time/sps"] = self.samples / (end - start)
-        metrics |= {f"time/{name}": seconds for name, seconds in self.rollout.seconds.items()}
-        metrics |= {"time/gae": ready - collected, "time/update": end - ready}
+        metrics |= {f"time/{name}": x for name, x in seconds.items()}
         if self.cfg.curriculum:
             metrics["charts/stage"] = self.stage
         return metrics | losses | self._reward_metrics()
@@ -148,11 +169,9 @@ class Trainer:
         for role, spec in self.market.specs.items():
             returns = self._ended("return", role)
             metrics[f"rewards/{role}/mean"] = float(returns.mean()) if len(returns) else math.nan
-            if store := self.rollout.roles.get(role):
-                counted = int(store.active.sum())
-                metrics[f"rewards/{role}/step"] = (
-                    float(store.rewards.sum()) / counted if counted else math.nan
-                )
+            if role in self.rollout.roles:
+                counted = self.rollout.taking_part[role]
+                metrics[f"rewards/{role}/step"] = self.rollout.paid[role] / counted if counted else math.nan
             terms = self._ended("terms", role)
             for i, name in enumerate(spec.reward_terms):
                 metrics[f"terms/{role}/{name}"] = float(terms[..., i].mean()) if len(returns) else math.nan
