@@ -176,13 +176,17 @@ class PPO:
             self._shuffle(rollout)
             for _ in range(self.ppo.minibatches):
                 self.gradients()
-                if self.looks_often and bool(self.over):
+                if self.looks_often and self._is_over():
                     break
                 self.group.sum(self.shared)
                 self.step()
-            if bool(self.over):  # the rest of an epoch at most is made in vain
+            if self._is_over():  # the rest of an epoch at most is made in vain
                 break
         return self._report(rollout, lr, ent_coef)
+
+    def _is_over(self) -> bool:
+        """Asks the device: once an epoch on a GPU."""
+        return bool(self.over)
 
     def _begin(self, rollout: Rollout, lr: float, ent_coef: float, std_bound: float | None) -> None:
         """Put what holds for the whole update where the recorded functions find it."""
@@ -273,7 +277,7 @@ class PPO:
         self.log[:, len(numbers) : -2].index_copy_(0, self.row, torch.stack(errors).unsqueeze(0))
         if self.looks_often:  # so that no gradient is taken that no step would use
             self._judge(told)
-            if bool(self.over):
+            if self._is_over():
                 self._write(told, torch.zeros_like(self.over))
                 return
         self.shared.zero_()
