@@ -27,7 +27,9 @@ def test_the_weights_are_those_of_before(name: str) -> None:
     check(name, weights(CASES[name]()))
 
 
-@pytest.mark.parametrize("name", ["stopped by its divergence", pytest.param("market", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["stopped by its divergence", pytest.param("market", marks=pytest.mark.slow)]
+)
 def test_decisions_on_the_device_lead_to_the_same(name: str) -> None:
     """Steps beyond the end of an update are made and change nothing."""
     trainer = CASES[name]()

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from toy import ToyEnv, toy_config
 from torch.utils._python_dispatch import TorchDispatchMode
+from toy import ToyEnv, toy_config
 
 from lobgraph.rl import ppo, rollout
 from lobgraph.rl.train import Trainer
@@ -19,7 +19,7 @@ WAITING = {"_local_scalar_dense", "item", "is_nonzero", "nonzero", "masked_selec
 METHODS = ("item", "tolist", "numpy", "cpu", "__array__", "__bool__", "__float__", "__int__", "__index__")
 
 
-class Asked(AssertionError):
+class AskedError(AssertionError):
     pass
 
 
@@ -33,11 +33,11 @@ class Ban(TorchDispatchMode):
         name = func._schema.name.removeprefix("aten::")
         if self.on:
             if name in WAITING:
-                raise Asked(name)
+                raise AskedError(name)
             if name in ("index", "index_put", "index_put_", "_index_put_impl_") and any(
                 isinstance(i, torch.Tensor) and i.dtype in (torch.bool, torch.uint8) for i in args[1]
             ):
-                raise Asked(f"{name} by a mask")
+                raise AskedError(f"{name} by a mask")
         return func(*args, **(kwargs or {}))
 
     @contextmanager
@@ -65,7 +65,7 @@ def ban(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ban]:
 
         def method(self: Any, *args: Any, _name: str = name, _before: Any = before, **kwargs: Any) -> Any:
             if found.on:
-                raise Asked(_name)
+                raise AskedError(_name)
             return _before(self, *args, **kwargs)
 
         monkeypatch.setattr(torch.Tensor, name, method)
@@ -93,7 +93,7 @@ def test_the_ban_sees_what_waits(ban: Ban) -> None:
         lambda: x[0].item(), lambda: float(x[1]), lambda: bool(x[0] > 0), lambda: x[x > 1], lambda: x.numpy(),
         lambda: x.nonzero(), lambda: x.tolist(), lambda: torch.masked_select(x, x > 1), lambda: list(range(x.long()[3])),
     ):  # fmt: skip
-        with pytest.raises(Asked), watched(ban):
+        with pytest.raises(AskedError), watched(ban):
             ask()
     with watched(ban):
         (x[:2] * 2).sum()
@@ -104,7 +104,9 @@ def test_the_ban_sees_what_waits(ban: Ban) -> None:
     [(), ("graph.memory=gru", "ppo.minibatches=4"), ("ppo.sharing=agent", "graph.encoder=gat", "agents.maker.risk_aversion=0.1"),
      ("ppo.sharing=all", "ppo.norm_adv=false", "ppo.std_end=0.1", "ppo.precision=bf16")],
 )  # fmt: skip
-def test_an_update_asks_once_for_the_rollout_and_once_for_itself(ban: Ban, overrides: tuple[str, ...]) -> None:
+def test_an_update_asks_once_for_the_rollout_and_once_for_itself(
+    ban: Ban, overrides: tuple[str, ...]
+) -> None:
     env = ToyEnv(ROLES, episode=5, end_at=3)
     trainer = Trainer(toy_config(*overrides), env)
     step = env.step
@@ -123,7 +125,9 @@ def test_an_update_asks_once_for_the_rollout_and_once_for_itself(ban: Ban, overr
         with watched(ban):
             trainer.ppo.update(trainer.rollout, 1e-3, 0.01, 0.3)
             trainer.policies.commit()
-        assert ban.lifted <= 1 + trainer.cfg.ppo.epochs  # and at the end of each epoch, whether it was the last
+        assert (
+            ban.lifted <= 1 + trainer.cfg.ppo.epochs
+        )  # and at the end of each epoch, whether it was the last
 
 
 def _aside(ban: Ban, step: Any, actions: Any) -> Any:
@@ -146,5 +150,3 @@ def test_what_is_recorded_asks_nothing_at_all(ban: Ban) -> None:
         with watched(ban):
             function()
         assert ban.lifted == 0
-
-

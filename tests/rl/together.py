@@ -100,14 +100,18 @@ def learn_alone(parts: int, overrides: list[str], env: dict[str, Any], updates: 
     return learn(learner, updates)
 
 
-def _learn_one(rank: int, size: int, file: str, overrides: list[str], env: dict[str, Any], updates: int, pipe: Any) -> None:
+def _learn_one(
+    rank: int, size: int, file: str, overrides: list[str], env: dict[str, Any], updates: int, pipe: Any
+) -> None:
     torch.set_num_threads(1)
     group = Group(rank, size)
     with _meeting(group, torch.device("cpu"), file):
         pipe.send(learn(trainer(group, overrides, env), updates))
 
 
-def learn_together(size: int, place: Path, overrides: list[str], env: dict[str, Any], updates: int) -> list[Any]:
+def learn_together(
+    size: int, place: Path, overrides: list[str], env: dict[str, Any], updates: int
+) -> list[Any]:
     """What each process has learned and told."""
     return _spawn(size, _learn_one, (size, str(place / "file"), overrides, env, updates))
 

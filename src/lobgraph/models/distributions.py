@@ -23,9 +23,7 @@ class Gaussian(NamedTuple):
     mean: Tensor  # (K, I, M, D) agents, items, samples, action dimensions
     log_std: Tensor  # broadcastable to mean: (1 or K, 1, 1, D)
 
-    def sample(
-        self, generator: torch.Generator | None = None, share: tuple[int, int] = (0, 1)
-    ) -> Tensor:
+    def sample(self, generator: torch.Generator | None = None, share: tuple[int, int] = (0, 1)) -> Tensor:
         """(K, I, M, D) normalised, unbounded.
 
         share: (r, n): these are the r-th M of n * M samples side by side, whose draws one generator makes.

@@ -36,7 +36,9 @@ def message_weights(kind: Kind, adjacency: Tensor) -> Tensor:
     """
     if kind == "mean":
         n = adjacency.shape[-1]
-        return normalise_rows((1.0 - torch.eye(n, dtype=adjacency.dtype, device=adjacency.device)).expand(adjacency.shape))
+        return normalise_rows(
+            (1.0 - torch.eye(n, dtype=adjacency.dtype, device=adjacency.device)).expand(adjacency.shape)
+        )
     return normalise_rows(adjacency) if kind == "sage" else adjacency
 
 

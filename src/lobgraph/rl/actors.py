@@ -149,7 +149,9 @@ def idle(env: Any, role: str) -> Tensor:
     spec = env.specs[role]
     device = env.nodes.device
     low, high = torch.as_tensor(spec.low, device=device), torch.as_tensor(spec.high, device=device)
-    return torch.zeros(env.num_envs, spec.count, spec.items, len(spec.action_names), device=device).clamp(low, high)
+    return torch.zeros(env.num_envs, spec.count, spec.items, len(spec.action_names), device=device).clamp(
+        low, high
+    )
 
 
 def strategy_actor(strategy: Strategy, role: str, env: Any) -> Act:

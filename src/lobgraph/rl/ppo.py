@@ -57,13 +57,19 @@ def mean_of_all(x: Tensor, mask: Tensor | None, group: Group) -> Tensor:
     """`masked_mean` over the entries of all processes."""
     if group.alone:
         return masked_mean(x, mask)
-    total, count = group.sum(torch.stack([(x if mask is None else x * mask).sum().double(), count_of(x, mask)]))
+    total, count = group.sum(
+        torch.stack([(x if mask is None else x * mask).sum().double(), count_of(x, mask)])
+    )
     return (total / count.clamp(min=1.0)).to(x.dtype)
 
 
 def count_of(x: Tensor, mask: Tensor | None) -> Tensor:
     """() float64: how many entries of x count."""
-    return mask.sum(dtype=torch.float64) if mask is not None else torch.full_like(x[0, 0], x.numel(), dtype=torch.float64)
+    return (
+        mask.sum(dtype=torch.float64)
+        if mask is not None
+        else torch.full_like(x[0, 0], x.numel(), dtype=torch.float64)
+    )
 
 
 def standardise(x: Tensor, mask: Tensor | None, group: Group = ALONE) -> Tensor:
@@ -90,7 +96,9 @@ def spread_of(values: Tensor, returns: Tensor, mask: Tensor | None, group: Group
 def explained_variance(values: Tensor, returns: Tensor, mask: Tensor | None, group: Group = ALONE) -> Tensor:
     """1 - Var(returns - values) / Var(returns); NaN where the returns do not vary. () float64."""
     target, error = returns.double(), (returns - values).double()
-    left, whole = (mean_of_all((x - mean_of_all(x, mask, group)).square(), mask, group) for x in (error, target))
+    left, whole = (
+        mean_of_all((x - mean_of_all(x, mask, group)).square(), mask, group) for x in (error, target)
+    )
     return torch.where(whole < 1e-12, math.nan, 1.0 - left / whole)
 
 
@@ -145,27 +153,35 @@ class PPO:
         self.flat, self.shared = flatten_parameters(policies, len(self.roles) * len(LOSSES))
         on_gpu = device.type == "cuda"
         # on a GPU the rate is a tensor, so that a graph need not be recorded anew for another one
-        self.lr = torch.tensor(ppo.lr, device=device) if on_gpu else ppo.lr
-        self.optimizer = torch.optim.Adam([self.flat], lr=self.lr, eps=1e-5, fused=True, capturable=on_gpu)
+        rate = torch.tensor(ppo.lr, device=device) if on_gpu else ppo.lr
+        self.optimizer = torch.optim.Adam([self.flat], lr=rate, eps=1e-5, fused=True, capturable=on_gpu)
         self.over = torch.zeros((), device=device)  # 1.0: no more steps in this update
         self.optimizer.found_inf = self.over  # type: ignore[attr-defined]  # where it is 1 fused Adam does nothing, as a GradScaler has it
         # Whether the flag can be looked at after every minibatch, which costs nothing where nothing is queued
         self.looks_often = not on_gpu and group.alone
         self.highest = torch.zeros((), device=device)  # of the log standard deviations
         self.ent_coef = torch.zeros((), device=device)
-        self.row = torch.zeros(1, dtype=torch.int64, device=device)  # of the log, and so of the minibatch at hand
+        self.row = torch.zeros(
+            1, dtype=torch.int64, device=device
+        )  # of the log, and so of the minibatch at hand
         rows = ppo.epochs * ppo.minibatches
         self.log = torch.zeros(rows, len(self.roles) * (len(LOSSES) + 1) + 2, device=device)
         self.rollout: Rollout | None = None  # at hand, with what follows from it:
-        self.order = torch.zeros(0, dtype=torch.int64, device=device)  # (minibatches, M) samples of this epoch
+        self.order = torch.zeros(
+            0, dtype=torch.int64, device=device
+        )  # (minibatches, M) samples of this epoch
         self.advantages: dict[str, Tensor] = {}
         self.masks: dict[str, Tensor | None] = {}
         self.spreads = {role: torch.ones((), device=device) for role in self.roles}
-        self.shares: dict[str, Tensor] = {}  # (minibatches,) of the group's samples in this epoch that are ours
+        self.shares: dict[
+            str, Tensor
+        ] = {}  # (minibatches,) of the group's samples in this epoch that are ours
         self.gradients = Captured(self._gradients, graphs)
         self.step = Captured(self._step, graphs)
 
-    def update(self, rollout: Rollout, lr: float, ent_coef: float, std_bound: float | None = None) -> dict[str, float]:
+    def update(
+        self, rollout: Rollout, lr: float, ent_coef: float, std_bound: float | None = None
+    ) -> dict[str, float]:
         """Run the epochs over one rollout. Returns the metrics `losses/...`, `charts/...` and `rewards/<role>/step`.
 
         std_bound: of the standard deviations after each step, in half action ranges; None: only that of the policies.
@@ -190,10 +206,11 @@ class PPO:
 
     def _begin(self, rollout: Rollout, lr: float, ent_coef: float, std_bound: float | None) -> None:
         """Put what holds for the whole update where the recorded functions find it."""
-        if isinstance(self.lr, Tensor):
-            self.lr.fill_(lr)
-        else:
-            self.optimizer.param_groups[0]["lr"] = lr
+        for group in self.optimizer.param_groups:
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(lr)
+            else:
+                group["lr"] = lr
         self.highest.fill_(self.policies.highest_log_std(std_bound))
         self.ent_coef.fill_(ent_coef)
         self.over.zero_()
@@ -233,7 +250,9 @@ class PPO:
         self.order.copy_(order)
         if self.group.alone:
             return
-        counts = torch.stack([count_of(self._part(x, i), self._part(m, i)) for i in order for x, m in self._counted()])
+        counts = torch.stack(
+            [count_of(self._part(x, i), self._part(m, i)) for i in order for x, m in self._counted()]
+        )
         ours = counts.clone()
         shares = (ours / self.group.sum(counts).clamp(min=1.0)).view(len(order), -1).float()
         for i, role in enumerate(self.roles):
@@ -267,7 +286,10 @@ class PPO:
             own = (*loss[:5], one)
             if not self.group.alone:
                 share = self.shares[role].index_select(0, minibatch)[0]
-                one = share * (loss.policy + self.ppo.vf_coef * loss.value) - self.ent_coef * loss.entropy / self.group.size
+                one = (
+                    share * (loss.policy + self.ppo.vf_coef * loss.value)
+                    - self.ent_coef * loss.entropy / self.group.size
+                )
                 own = (share * loss.policy, share * loss.value, loss.entropy / self.group.size,
                        share * loss.approx_kl, share * loss.clipfrac, one)  # fmt: skip
             total = total + one

@@ -49,7 +49,9 @@ def place_of(cfg: Config, group: Group = ALONE) -> torch.device:
         if device.type == "cuda":
             there = torch.cuda.device_count()
             if there < group.size:
-                raise ConfigError(f"run.processes: {group.size} processes need a GPU each, and there are {there}")
+                raise ConfigError(
+                    f"run.processes: {group.size} processes need a GPU each, and there are {there}"
+                )
             device = torch.device("cuda", group.rank)
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -72,7 +74,14 @@ def train_together(cfg: Config, directory: str | Path | None = None) -> Run:
         try:
             for rank in range(cfg.run.processes):
                 ours, theirs = context.Pipe(duplex=False)
-                args = (rank, cfg.model_dump(exclude_unset=True), directory, f"{meeting}/file", os.getpid(), theirs)
+                args = (
+                    rank,
+                    cfg.model_dump(exclude_unset=True),
+                    directory,
+                    f"{meeting}/file",
+                    os.getpid(),
+                    theirs,
+                )
                 worker = context.Process(target=_work, args=args, name=f"train-{rank}", daemon=True)
                 worker.start()
                 theirs.close()
@@ -113,7 +122,9 @@ def _results(pipes: dict[Connection, int], workers: list[Any]) -> dict[int, Any]
                 results[rank] = value
             else:
                 failed.append(value)
-                deadline = deadline or time.monotonic() + (0.0 if isinstance(value, ConfigError) else PATIENCE)
+                deadline = deadline or time.monotonic() + (
+                    0.0 if isinstance(value, ConfigError) else PATIENCE
+                )
     if failed:  # one whose partner is gone says only that
         raise next((error for error in failed if type(error) is not RuntimeError), failed[0])
     return results
@@ -154,7 +165,12 @@ def follow(parent: int) -> None:
 
 
 def _work(
-    rank: int, settings: dict[str, Any], directory: str | Path | None, meeting: str, parent: int, pipe: Connection
+    rank: int,
+    settings: dict[str, Any],
+    directory: str | Path | None,
+    meeting: str,
+    parent: int,
+    pipe: Connection,
 ) -> None:
     """Train as process `rank`; tell the parent (True, result) or (False, error)."""
     os.setpgid(0, 0)  # Ctrl-C in a terminal is the parent's to pass on

@@ -163,10 +163,14 @@ class Rollout:
         self.counted = torch.ones(agents, samples, **yes)  # `alive` by sample
         self._final = self._room_for_ends()
         self.ended = 0  # episodes that ended in this rollout
-        self.taking_part = {role: samples * spec.count for role, spec in env.specs.items()}  # decisions that count
+        self.taking_part = {
+            role: samples * spec.count for role, spec in env.specs.items()
+        }  # decisions that count
         self.seeing = [samples] * agents  # observations that count
         self.paid = dict.fromkeys(env.specs, 0.0)  # sum of the rewards of the rollout
-        self.episodes: list[dict[str, Any]] = []  # info["episodes"] of this rollout, where the environment gives them
+        self.episodes: list[
+            dict[str, Any]
+        ] = []  # info["episodes"] of this rollout, where the environment gives them
         self.phases = Phases(device)
         self._steps = Captured(self._play, graphs, [generator])
 
@@ -270,7 +274,11 @@ class Rollout:
         """The one time that the device is asked: how many episodes ended, who took part, is all of it finite?"""
         env = self.env
         seen = (self.nodes, self.edges, self.vector, env.nodes, env.edges[:, : self.P], env.vector)
-        asked = {"ended": self._final.count, "seen": torch.stack([x.sum() for x in seen]).sum(), "seeing": self.counted.sum(1)}
+        asked = {
+            "ended": self._final.count,
+            "seen": torch.stack([x.sum() for x in seen]).sum(),
+            "seeing": self.counted.sum(1),
+        }
         asked |= {f"{role} paid": store.rewards.sum() for role, store in self.roles.items()}
         asked |= {f"{role} taking part": store.active.sum() for role, store in self.roles.items()}
         found = read(asked)
@@ -409,7 +417,9 @@ class Rollout:
         """
         found: list[tuple[int, str]] = []  # step, what to say
 
-        def look(seen: Tensor, what: str, axes: tuple[str, ...], features: tuple[str, ...], first: int) -> None:
+        def look(
+            seen: Tensor, what: str, axes: tuple[str, ...], features: tuple[str, ...], first: int
+        ) -> None:
             bad = (~torch.isfinite(seen)).nonzero()  # (D, axes): steps come first
             if len(bad):
                 t, *index = bad[0].tolist()
@@ -421,7 +431,13 @@ class Rollout:
             for role, spec in self.env.specs.items():
                 who = ("env", "agent", "book")
                 look(nodes[:, :, spec.agents], f"{role} observation (nodes)", who, spec.node_features, first)
-                look(vector[:, :, spec.agents], f"{role} observation (vector)", who[:2], spec.vector_features, first)
+                look(
+                    vector[:, :, spec.agents],
+                    f"{role} observation (vector)",
+                    who[:2],
+                    spec.vector_features,
+                    first,
+                )
                 look(edges, "edge observation", ("env", "pair"), spec.edge_features, first)
 
         (g, n, _, f), cols = self.nodes.shape, slice(0, steps * self.E)

@@ -69,6 +69,8 @@ class Trainer:
         for moments in self.moments:
             moments.reduce = None if group.alone else group.sum
         device = self.policies.device
+        if device.type == "cuda":
+            torch.cuda.set_device(device)  # for streams and events
         self.sampling = torch.Generator(device).manual_seed(2 * cfg.run.seed)  # actions
         self.shuffling = torch.Generator(device).manual_seed(2 * cfg.run.seed + 1)  # minibatches
         recur = torch.compile(self.policies.recur, dynamic=False) if cfg.ppo.compile else self.policies.recur
@@ -195,13 +197,12 @@ class Trainer:
         rows = []
         for role, spec in self.market.specs.items():
             who = getattr(self.cfg.agents, role).actor
-            for k in range(spec.count):
-                rows.append({
-                    "update": self.update, "env_steps": self.env_steps, "seconds": round(seconds, 3),
-                    "role": role, "agent": k, "episodes": e.count, "reward_mean": e.mean[role][k],
-                    "reward_std": e.std[role][k], "reward_min": e.least[role][k], "reward_max": e.most[role][k],
-                    "inventory_max": e.max_inventory[role][k], "length_mean": e.length, "actor": who,
-                })  # fmt: skip
+            rows.extend({
+                "update": self.update, "env_steps": self.env_steps, "seconds": round(seconds, 3),
+                "role": role, "agent": k, "episodes": e.count, "reward_mean": e.mean[role][k],
+                "reward_std": e.std[role][k], "reward_min": e.least[role][k], "reward_max": e.most[role][k],
+                "inventory_max": e.max_inventory[role][k], "length_mean": e.length, "actor": who,
+            } for k in range(spec.count))  # fmt: skip
         return rows
 
 
@@ -224,7 +225,9 @@ def train(
     """
     if cfg.run.processes > 1:
         if env is not None or callback is not None:
-            raise ConfigError("run.processes: several make their markets from the configuration; give no env and no callback")
+            raise ConfigError(
+                "run.processes: several make their markets from the configuration; give no env and no callback"
+            )
         return train_together(cfg, directory)
     run = train_part(cfg, ALONE, directory, callback, env)
     assert run is not None
