@@ -72,7 +72,8 @@ class RunningMoments(nn.Module):
             self._add(origin.double(), first, second, n)
         else:
             packed = self.reduce(torch.cat([first, second, first.new_full((1,), n)]))
-            self._add(origin.double(), *packed[:-1].chunk(2), packed[-1])
+            first, second = packed[:-1].chunk(2)
+            self._add(origin.double(), first, second, packed[-1])
 
     def _add(self, origin: Tensor, first: Tensor, second: Tensor, n: int | Tensor) -> None:
         """Merge n rows whose sums, less `origin`, and sums of squares are given."""

@@ -105,8 +105,8 @@ class FinalObs:
 
     def first(self, count: int) -> FinalObs:
         """The first `count` of them."""
-        rows = (self.sample, self.nodes, self.edges, self.vector)
-        return FinalObs(self.count, *(x[:count] for x in rows), self.state[:, :, :count])
+        sample, nodes, edges, vector = (x[:count] for x in (self.sample, self.nodes, self.edges, self.vector))
+        return FinalObs(self.count, sample, nodes, edges, vector, self.state[:, :, :count])
 
     def add(self, step: int, done: Tensor, parts: tuple[Tensor, Tensor, Tensor], state: Tensor) -> None:
         """Keep those of environments that are `done` (E,). parts: (E, ...) nodes, edges, vector; state: (G, N, E, W)."""
