@@ -151,6 +151,9 @@ class PPO:
         self.roles = list(policies.specs)
         self.device = device = policies.device
         self.flat, self.shared = flatten_parameters(policies, len(self.roles) * len(LOSSES))
+        count = self.flat.numel()
+        self.grad, self.told = self.shared[:count], self.shared[count:]  # told: LOSSES of each role
+        self.errors = torch.zeros(len(self.roles), device=device)  # largest |ratio - 1| of each role
         on_gpu = device.type == "cuda"
         # on a GPU the rate is a tensor, so that a graph need not be recorded anew for another one
         rate = torch.tensor(ppo.lr, device=device) if on_gpu else ppo.lr
@@ -295,16 +298,15 @@ class PPO:
             total = total + one
             numbers.extend(own)
             errors.append(loss.ratio_error)
-        told = torch.stack([x.detach() for x in numbers])
-        self.log[:, len(numbers) : -2].index_copy_(0, self.row, torch.stack(errors).unsqueeze(0))
+        torch.stack([x.detach() for x in numbers], out=self.told)
+        torch.stack(errors, out=self.errors)
         if self.looks_often:  # so that no gradient is taken that no step would use
-            self._judge(told)
+            self._judge()
             if self._is_over():
-                self._write(told, torch.zeros_like(self.over))
+                self._write(torch.zeros_like(self.over))
                 return
-        self.shared.zero_()
+        self.grad.zero_()
         total.backward()
-        self.shared[-len(told) :].copy_(told)
 
     def _losses(self, rollout: Rollout, index: Tensor) -> dict[str, RoleLoss]:
         inputs = [take(x, index) for x in (rollout.nodes, rollout.edges, rollout.vector)]
@@ -328,36 +330,32 @@ class PPO:
             )
         return losses
 
-    def _judge(self, told: Tensor) -> None:
+    def _judge(self) -> None:
         """End the update if a policy has gone too far from that of the rollout, or a loss is not finite."""
-        by_role = told.view(len(self.roles), len(LOSSES))
+        by_role = self.told.view(len(self.roles), len(LOSSES))
         stop = ~torch.isfinite(by_role[:, LOSSES.index("loss")]).all()
         if self.ppo.target_kl is not None:
-            kl = by_role[:, LOSSES.index("approx_kl")].double()
-            stop = stop | (kl.max() > KL_MARGIN * self.ppo.target_kl)
+            kl = by_role[:, LOSSES.index("approx_kl")].max().double()
+            stop = stop | (kl > KL_MARGIN * self.ppo.target_kl)
         self.over.logical_or_(stop)
 
     def _step(self) -> None:
         """One optimiser step with the gradient of all processes, or none from where the update is over."""
-        told = self.shared[-len(self.roles) * len(LOSSES) :]
         if not self.looks_often:
-            self._judge(told)
-        grad = self.flat.grad
-        assert grad is not None
-        norm = grad.norm()
-        precise = norm.double()
+            self._judge()
+        norm = self.grad.norm()
         self.over.logical_or_(~torch.isfinite(norm))
-        long = precise > self.ppo.max_grad_norm
-        grad.mul_(torch.where(long, self.ppo.max_grad_norm / precise, 1.0).float())
+        # 1 where the norm is within its bound; in float64, as a bound of Python's is
+        factor = (self.ppo.max_grad_norm / norm.double()).clamp_(max=1.0)
+        self.grad.mul_(factor.nan_to_num_(1.0).float())
         self.optimizer.step()
         self.policies.project(self.highest)
-        self._write(told, norm)
+        self._write(norm)
 
-    def _write(self, told: Tensor, norm: Tensor) -> None:
+    def _write(self, norm: Tensor) -> None:
         """The minibatch's row of the log, and on to the next."""
-        n = len(told)
-        self.log[:, :n].index_copy_(0, self.row, told.unsqueeze(0))
-        self.log[:, -2:].index_copy_(0, self.row, torch.stack([norm, 1.0 - self.over]).unsqueeze(0))
+        row = torch.cat([self.told, self.errors, torch.stack([norm, 1.0 - self.over])])
+        self.log.index_copy_(0, self.row, row.unsqueeze(0))
         self.row.add_(1)
 
     # --- what is told of an update ---
