@@ -6,7 +6,7 @@ PY := .venv/bin/python
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint format bench clean
+.PHONY: help setup demo test test-slow lint format bench gpu clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ format: setup ## let ruff format and fix
 
 bench: setup ## events and steps per second (ARGS="--quick", ARGS="--json bench.json")
 	@$(PY) -m lobgraph bench $(ARGS)
+
+gpu: ## on a machine with a GPU: parity with the CPU, then speed (see scripts/gpu_check.sh for WHEELS, PYTHON, JAXMARL)
+	@./scripts/gpu_check.sh
 
 clean: ## remove .venv and caches; runs in artifacts/ stay
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist

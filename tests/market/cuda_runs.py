@@ -1,21 +1,23 @@
-"""Two markets with agents acting, step by step: what the compiled CPU path and numba's CUDA simulator must agree on.
+"""Three markets with agents acting, step by step: what the CPU, numba's CUDA simulator and a GPU must agree on.
 
-Run as a script (NUMBA_ENABLE_CUDASIM=1 NUMBA_DISABLE_JIT=1), it writes the runs of the device kernels to a file.
+Run as a script (NUMBA_ENABLE_CUDASIM=1 NUMBA_DISABLE_JIT=1), it writes the runs of MarketEnv(device="cuda") to a file.
 """
 
 from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable
+from typing import Any
 from unittest import mock
 
 import numpy as np
 import tapes
+import torch
 from tapes import SECOND, make_tape, random_messages
 
 from lobgraph.config import make_config
 from lobgraph.env.market_env import MarketEnv
+from lobgraph.env.placement import GpuOptions
 
 ENVS, STEPS = 3, 24
 LEVELS = {990 + i: 5 + i % 3 for i in range(10)} | {1001 + i: 6 + i % 4 for i in range(10)}
@@ -29,7 +31,7 @@ AGENTS = {
 FAST = {"normal": {"stress": 0.4}, "stress": {"normal": 0.6}}
 
 
-def noise_market() -> MarketEnv:
+def noise_market(envs: int = ENVS, **where: Any) -> MarketEnv:
     """Two venues of X and a book of Y under noise: regimes, fundamentals with jumps, a window the price runs out of."""
     tree = {
         "market": {"books": ["X1", "X2", "Y"], "underlying": ["X", "X", "Y"], "window": 64,
@@ -46,10 +48,10 @@ def noise_market() -> MarketEnv:
         "agents": AGENTS,
         "env": {"episode_steps": 10, "stagger": True, "threads": 1},
     }  # fmt: skip
-    return MarketEnv(make_config(tree), num_envs=ENVS, seed=3, first_env=5)
+    return MarketEnv(make_config(tree), num_envs=envs, seed=3, first_env=5, **where)
 
 
-def stressed_market() -> MarketEnv:
+def stressed_market(envs: int = ENVS, **where: Any) -> MarketEnv:
     """Every kind of event at random times, a circuit breaker, and limits of value and rate that bind."""
     risk = {
         "max_inventory": 20,
@@ -74,10 +76,10 @@ def stressed_market() -> MarketEnv:
         "agents": AGENTS | {"maker": AGENTS["maker"] | {"risk": risk}},
         "env": {"episode_steps": 10, "threads": 1},
     }  # fmt: skip
-    return MarketEnv(make_config(tree), num_envs=ENVS, seed=6)
+    return MarketEnv(make_config(tree), num_envs=envs, seed=6, **where)
 
 
-def replay_market() -> MarketEnv:
+def replay_market(envs: int = ENVS, **where: Any) -> MarketEnv:
     """Two recorded books whose messages refer also to what is not there."""
     rng = np.random.default_rng(4)
     days = [random_messages(rng, LEVELS, 999, 600, fits=False) for _ in range(2)]
@@ -91,7 +93,7 @@ def replay_market() -> MarketEnv:
     }  # fmt: skip
     span = (5 * SECOND, 40 * SECOND)
     with mock.patch("lobgraph.data.load.load_tape_files", return_value=(tape, span)):
-        return MarketEnv(make_config(tree), num_envs=ENVS, seed=2)
+        return MarketEnv(make_config(tree), num_envs=envs, seed=2, **where)
 
 
 def random_actions(env: MarketEnv, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -103,48 +105,72 @@ def random_actions(env: MarketEnv, rng: np.random.Generator) -> dict[str, np.nda
     return actions
 
 
-def run(env: MarketEnv, step: Callable | None = None) -> dict[str, np.ndarray]:
-    """Every array of State and Buffers after the reset and after each step, (STEPS + 1, ...), by `step` or on the CPU."""
+MARKETS = {"noise": noise_market, "replay": replay_market, "stressed": stressed_market}
+# Blocks of two threads have one to spare. The simulator is slow: one way of running for each market, all ways are on a GPU.
+WAYS = {
+    "noise": GpuOptions(layout="mixed", block=2),
+    "replay": GpuOptions(layout="env_last", block=2, sort=True),
+    "stressed": GpuOptions(layout="env_major", block=2, fused=True),
+}
+
+
+def run(env: MarketEnv, steps: int = STEPS, every: int = 1) -> dict[str, np.ndarray]:
+    """Every array of State and Buffers after the reset and after every `every`-th step, (steps / every + 1, ...).
+
+    Also the statistics of the episodes that ended in each third of the steps, episodes/<name>, one row a third.
+    """
     rng = np.random.default_rng(11)
-    named = list(zip(env.state._fields + env.buffers._fields, env.state + env.buffers, strict=True))
+    named = list(zip(env.state._fields + env.buffers._fields, (*env.state, *env.buffers), strict=True))
     seen: dict[str, list[np.ndarray]] = {name: [] for name, _ in named}
-    for i in range(STEPS + 1):
-        (step or on_cpu)(env, random_actions(env, rng) if i else None)
-        for name, array in named:
-            seen[name].append(array.copy())
-    return {name: np.stack(arrays) for name, arrays in seen.items()}
+    told: dict[str, list[np.ndarray]] = {}
+    for i in range(steps + 1):
+        if i == 0:
+            env.reset()
+        else:
+            env.step({role: torch.from_numpy(x) for role, x in random_actions(env, rng).items()})
+        if i % every == 0:
+            for name, array in named:
+                seen[name].append(torch.as_tensor(array).cpu().numpy().copy())
+        if i and i % (steps // 3) == 0:
+            for name, value in _numbers(env).items():
+                told.setdefault(name, []).append(value)
+    return {name: np.stack(arrays) for name, arrays in (seen | told).items()}
 
 
-def on_cpu(env: MarketEnv, actions: dict[str, np.ndarray] | None) -> None:
-    """A step of the compiled loop, or without actions the reset."""
-    if actions is None:
-        env.reset()
-    else:
+def _numbers(env: MarketEnv) -> dict[str, np.ndarray]:
+    """env.episodes() as arrays; NaN where no episode ended."""
+    ended = env.episodes()
+    numbers = {}
+    for name in ("mean", "std", "least", "most", "max_inventory", "equity"):
+        for role, spec in env.specs.items():
+            blank = np.full(spec.count, np.nan)
+            numbers[f"episodes/{name}/{role}"] = blank if ended is None else getattr(ended, name)[role]
+    numbers["episodes/count"] = np.array(0 if ended is None else ended.count)
+    return numbers
+
+
+def nan_message(device: str) -> str:
+    """What is said of a NaN in an action; on a GPU by the next look, and until then the step is made."""
+    env = noise_market(device=device)
+    env.reset()
+    actions = {role: torch.from_numpy(x) for role, x in random_actions(env, np.random.default_rng(1)).items()}
+    actions["taker"][2, 0, 1, 1] = torch.nan
+    try:
         env.step(actions)
-
-
-def on_device(env: MarketEnv, actions: dict[str, np.ndarray] | None) -> None:
-    """The same by the device kernels, blocks of two threads with one to spare."""
-    from lobgraph.env.device import start_all, step_all
-    from lobgraph.market.params import make_params
-
-    launch = (env.num_envs // 2 + 1, 2)
-    if actions is None:
-        env._params = make_params(env.cfg, env.seed, env.first_env, env._span)
-        start_all[launch](env._params, env._flow, env._tape, env.state, env.buffers)
-    else:
-        arrays = env._arrays(actions)
-        step_all[launch](env._params, env._flow, env._tape, env.state, env.buffers, *arrays)
+        assert int(env.state.clock[2, 1]) > 0, "the step was not made"
+        env.check()
+    except ValueError as error:
+        env.check()  # said once
+        return str(error)
+    return "nothing"
 
 
 def main(file: str) -> None:
     warnings.simplefilter("error")  # a scalar that leaves its type by accident; hashes wrap around on purpose
     warnings.filterwarnings("ignore", "overflow encountered in scalar (add|multiply)", RuntimeWarning)
-    noise = run(noise_market(), on_device)
-    replay = run(replay_market(), on_device)
-    stressed = run(stressed_market(), on_device)
-    runs = {"noise": noise, "replay": replay, "stressed": stressed}
-    np.savez(file, **{f"{name}/{n}": x for name, of in runs.items() for n, x in of.items()})
+    runs = {name: run(make(device="cuda", gpu=WAYS[name])) for name, make in MARKETS.items()}
+    arrays = {f"{name}/{n}": x for name, of in runs.items() for n, x in of.items()}
+    np.savez(file, nan=np.array(nan_message("cuda")), **arrays)
 
 
 if __name__ == "__main__":

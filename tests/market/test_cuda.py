@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,10 +20,9 @@ import pytest
 from numba import cuda, typeof
 from numba.core import config as numba_config
 
-from lobgraph.env import device
+from lobgraph.env import device, placement
 from lobgraph.market import state as ms
 from lobgraph.market.params import make_params
-from lobgraph.market.step import begin_step, end_step, reset_env, step_book
 
 SM_90 = (9, 0)
 
@@ -64,37 +64,41 @@ def world(env) -> tuple:
     return make_params(env.cfg, env.seed), env._flow, env._tape, env.state
 
 
-def whole_market(p, f, tape, state):
-    """All of market/ in one kernel: a step without the environment's part, and a reset where nobody is left."""
-    env = cuda.grid(1)  # type: ignore[call-arg]
-    if env < state.clock.shape[0]:
-        begin_step(p, f, state, env)
-        for a in range(state.head.shape[1]):
-            step_book(p, f, tape, state, env, a)
-        if end_step(p, state, env) == 0:
-            reset_env(p, f, tape, state, env)
+def arguments(kernel: Callable, layout: str) -> tuple:
+    """What MarketEnv launches a kernel with, as numpy arrays of that layout."""
+    env = cuda_runs.noise_market()
+    p, f, tape, state = world(env)
+    last = placement.env_last(state._fields, layout)
+    state = type(state)(
+        *(np.moveaxis(np.moveaxis(x, 0, -1).copy(), -1, 0) if name in last and x.ndim > 1 else x
+          for name, x in zip(state._fields, state, strict=True))
+    )  # fmt: skip
+    envs = env.num_envs
+    marks = device.Marks(np.arange(envs), np.zeros(envs, np.uint8), np.full(envs, -1))
+    given = {"params": p, "flow": f, "tape": tape, "state": state, "out": env.buffers, "marks": marks}
+    actions = env._arrays(cuda_runs.random_actions(env, np.random.default_rng(0)))
+    names = device.ARGUMENTS[kernel]
+    return (*(given[name] for name in names if name in given), *(actions if "actions" in names else ()))
 
 
 @pytest.mark.usefixtures("toolkit")
-def test_the_market_compiles_for_sm_90():
-    check_ptx(ptx_of(whole_market, *world(cuda_runs.noise_market())))
+def test_the_books_step_compiles_for_sm_90():
+    check_ptx(ptx_of(device.step_books, *arguments(device.step_books, "mixed")))
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("toolkit")
-def test_the_device_kernels_compile_and_link_for_sm_90(capsys):
-    """Actions, market, rewards, observation, reset: to machine code. Registers and spills are printed, not judged."""
-    env = cuda_runs.noise_market()
-    arguments = (*world(env), env.buffers)
-    actions = env._arrays(cuda_runs.random_actions(env, np.random.default_rng(0)))
-    for kernel, args in ((device.start_all, arguments), (device.step_all, (*arguments, *actions))):
-        ptx = ptx_of(kernel.py_func, *args)
-        check_ptx(ptx)
-        log = linked(ptx)
-        assert kernel.py_func.__name__ in log
-        used = re.findall(r"\d+ (?:registers|stack|bytes lmem)", log)
-        with capsys.disabled():
-            print(f"\n{kernel.py_func.__name__}: {len(ptx)} characters of PTX, {', '.join(used)}")
+@pytest.mark.parametrize("kernel", device.ARGUMENTS, ids=lambda kernel: kernel.__name__)
+@pytest.mark.parametrize("layout", ["mixed", "env_major"])
+def test_the_device_kernels_compile_and_link_for_sm_90(kernel, layout, capsys):
+    """Every phase to machine code. Registers and spills are printed, not judged."""
+    ptx = ptx_of(kernel, *arguments(kernel, layout))
+    check_ptx(ptx)
+    log = linked(ptx)
+    assert kernel.__name__ in log
+    used = re.findall(r"\d+ (?:registers|stack|bytes lmem)", log)
+    with capsys.disabled():
+        print(f"\n{kernel.__name__}, {layout}: {len(ptx)} characters of PTX, {', '.join(used)}")
 
 
 def test_a_fused_multiply_add_does_not_change_the_total_rate():
@@ -122,7 +126,7 @@ def linked(ptx: str) -> str:
 
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory) -> dict[str, np.ndarray]:
-    """The runs of cuda_runs.py, made by the device kernels in a process that simulates the GPU."""
+    """The runs of cuda_runs.py, made by MarketEnv(device="cuda") in a process that simulates the GPU."""
     file = tmp_path_factory.mktemp("cuda") / "runs.npz"
     environ = os.environ | {
         "NUMBA_ENABLE_CUDASIM": "1",
@@ -138,6 +142,7 @@ def simulated(tmp_path_factory) -> dict[str, np.ndarray]:
 
 def check_equal(here: dict[str, np.ndarray], there: dict[str, np.ndarray], market: str) -> None:
     """Integers to the bit, floats to rounding."""
+    assert {f"{market}/{name}" for name in here} == {n for n in there if n.startswith(f"{market}/")}
     for name, want in here.items():
         got = there[f"{market}/{name}"]
         assert (got.dtype, got.shape) == (want.dtype, want.shape), name
@@ -159,6 +164,13 @@ def test_the_simulated_gpu_runs_the_noise_market_as_the_cpu_does(simulated):
     assert set(np.unique(here["clock"][..., ms.REGIME])) == {0, 1}
     assert here["done"].any()
     assert here["flag"][..., 0].any(), "no agent broke its drawdown limit"
+    assert here["episodes/count"].sum() > cuda_runs.ENVS, "whole episodes ended in no environment"
+
+
+def test_the_simulated_gpu_names_the_place_of_a_nan_as_the_cpu_does(simulated):
+    message = cuda_runs.nan_message("cpu")
+    assert "(2, 0, 1, 1)" in message
+    assert str(simulated["nan"]) == message
 
 
 def test_the_simulated_gpu_replays_recorded_books_as_the_cpu_does(simulated):

@@ -117,7 +117,7 @@ def test_rollout_keeps_what_the_environment_said() -> None:
     """Values of final observations stand where an episode was cut, the next step's elsewhere; masks follow ends."""
     env = ToyEnv(ROLES, episode=6, end_at=4, num_envs=4)
     rollout: Rollout = (trainer := trainer_for(env, "ppo.rollout_steps=16")).rollout
-    rollout.collect(trainer.sampling)
+    rollout.collect()
     rollout.advantages()
     store = rollout.roles["maker"]
     values = rollout._by_step(store.values)
@@ -143,7 +143,7 @@ def test_inactive_steps_change_nothing() -> None:
     for noise in (0.0, 100.0):
         trainer = trainer_for(ToyEnv({"maker": 2}, episode=8, end_at=3), "ppo.target_kl=null")
         rollout = trainer.rollout
-        rollout.collect(trainer.sampling)
+        rollout.collect()
         rollout.advantages()
         store = rollout.roles["maker"]
         assert store.mask is not None

@@ -11,8 +11,11 @@ from typing import Any
 from rich.console import Console
 
 from ..config import ConfigError
+from ..env.placement import device_of
 from ..rl.checkpoint import write_atomic
 from .derive import add_overhead, linearity, one_environment
+from .gpu import card, compile_seconds, gpu_plan
+from .gpu import tune as compare_ways
 from .machine import cores, load, machine
 from .plan import NAMES, START, Case, chosen, plan
 from .start import process_start
@@ -29,16 +32,23 @@ def run_bench(
     only: Sequence[str] = (),
     cases: Sequence[tuple[Case, Setting]] | None = None,
     effort: Effort | None = None,
+    device: str = "cpu",
+    tune: bool = False,
 ) -> dict[str, Any]:
     """Measure, print, save; returns the report that is saved.
 
     quick: fewer cases and shorter windows. json_path: where to save; its folder is made. only: names of NAMES or START.
     cases: another plan than `plan.plan`. effort: another length and number of windows.
+    device: "cuda" or "cuda:1" measures there (gpu.py); the report then also holds card and compile_seconds. tune: compares
+    ways of running there, in the place of the cases that `only` does not name.
     The report holds machine, cases (a dict each, see `world.case`), state_bytes_per_book, linearity, one_environment
     (None where not measured) and process_start. Raises ConfigError for an unknown name, OSError where it cannot save.
     """
     if unknown := sorted(set(only) - {*NAMES, START}):
         raise ConfigError(f"--only: unknown case {unknown[0]!r}; cases are {', '.join((*NAMES, START))}")
+    on_gpu, planned = device_of(device).type == "cuda", cases is not None
+    if tune and not on_gpu:
+        raise ConfigError("--tune: compares ways of running on a GPU; it needs --device cuda")
     path = None if json_path is None else _writable(Path(json_path))
     console, begun = Console(), time.perf_counter()
     report: dict[str, Any] = {"machine": machine(), "cases": []}
@@ -50,11 +60,17 @@ def run_bench(
         soft_wrap=True,
     )
     effort = effort or (QUICK if quick else FULL)
-    for function, setting in chosen(plan(cores(), quick) if cases is None else cases, tuple(only)):
+    if on_gpu:
+        report |= _on_gpu(device, console)
+    if cases is None:
+        cases = gpu_plan(device, quick) if on_gpu else plan(cores(), quick)
+    for function, setting in [] if tune and not only else chosen(cases, tuple(only)):
         report["cases"].append(function(setting, effort))
         console.print(one_line(report["cases"][-1]), highlight=False, soft_wrap=True)
     report["process_start"] = {}
-    if START in only or not (only or cases):
+    if tune:
+        report["tune"] = compare_ways(device, effort, quick, console)
+    if START in only or not (only or planned or on_gpu):
         console.print(
             "  process start: new processes; with an empty kernel cache a minute or two", highlight=False
         )
@@ -66,6 +82,13 @@ def run_bench(
         write_atomic(path, (json.dumps(report, indent=1) + "\n").encode())
         console.print(f"saved {path}", highlight=False, soft_wrap=True)
     return report
+
+
+def _on_gpu(device: str, console: Console) -> dict[str, Any]:
+    found = {"card": card(device), "compile_seconds": compile_seconds(device)}
+    about = f"{found['card']['name']}; first start and steps, with kernels compiled or loaded: "
+    console.print(f"{about}{found['compile_seconds']:.1f} s", highlight=False, soft_wrap=True)
+    return found
 
 
 def _complete(report: dict[str, Any]) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 
 from ..env.market_env import MarketEnv
 from .timing import Effort, Windows, windows_of
-from .world import Setting, case, count_events, random_actions, settled
+from .traffic import moved
+from .world import Setting, case, count_events, random_actions, settled, synchronise
 
 ROLLOUT = 32  # steps per update of train_steps
 PHASES = ("env", "inference", "gae", "update")
@@ -28,11 +29,14 @@ def env_steps(setting: Setting, effort: Effort) -> dict[str, Any]:
     def work(steps: int) -> float:
         for i in range(steps):
             env.step(actions[i % len(actions)])
+        synchronise(env)
         return float(steps * env.num_envs)
 
     # A window of a few environments holds whole episodes; with many, the staggered ends spread by themselves.
     windows = windows_of(work, effort, block=length if setting.envs < 256 else 1)
     events = count_events(env, actions, max(4, 8192 // setting.envs))
+    if env.device.type == "cuda":
+        return case("env_steps", env, events, windows, "env steps/s", **moved(env, events, windows))
     reset = reset_seconds(replace(setting, envs=max(8, 256 // setting.books), events=1.0, threads=1))
     return case("env_steps", env, events, windows, "env steps/s", reset_ns_per_step=1e9 * reset / length)
 
@@ -67,6 +71,7 @@ def train_steps(setting: Setting, effort: Effort) -> dict[str, Any]:
             "run.progress=false",
             "run.tensorboard=false",
             f"run.torch_threads={setting.threads}",
+            f"run.device={setting.device}",
         ],
     )
     with tempfile.TemporaryDirectory() as directory:

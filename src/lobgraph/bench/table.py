@@ -44,7 +44,12 @@ def notes_of(case: dict[str, Any]) -> str:
         notes.append(f"{case['source'].split('_')[0]}, quotes rest {case['resting_share']:.0%}")
     if "carried_out_share" in case:
         notes.append(f"by {case['driver']}, {case['carried_out_share']:.2%} carried out")
-    if case["busy_cores"] < 0.9 * case["threads"]:
+    if "gigabytes_per_second" in case:
+        notes.append(
+            f"{case['messages_per_second']:,.0f} events/s, {case['gigabytes_per_second']:,.0f} GB/s at least, "
+            f"{case['peak_bytes'] / 2**30:.1f} GiB"
+        )
+    elif case["busy_cores"] < 0.9 * case["threads"]:
         notes.append(f"had {case['busy_cores']:.1f} of {case['threads']} cores")
     return ", ".join(notes)
 

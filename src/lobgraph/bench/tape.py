@@ -23,7 +23,7 @@ from ..market.state import (
     Tape,
 )
 from .timing import Effort, Windows
-from .world import Setting, case, counter, play
+from .world import Setting, case, counter, make_env, play
 
 MESSAGES = 100_000  # of the synthetic tape, 1 ms apart
 PX0 = 10_000
@@ -89,7 +89,7 @@ def tape_messages(setting: Setting, effort: Effort) -> dict[str, Any]:
     setting = replace(setting, makers=1, takers=0, arbitrageurs=0, books=1)
     length = int(MESSAGES // 2 // setting.events)
     overrides = [f"env.episode_steps={length}", "env.stagger=false", "agents.maker.quote_spread=2"]
-    env = MarketEnv(setting.config(1e-3 * setting.events, overrides))
+    env = make_env(setting, 1e-3 * setting.events, overrides)
     env.reset()
     play(env, synthetic_tape(MESSAGES), MESSAGES // 2 * 1_000_000)
     windows, events, rested = _replay(env, min(length - 1, _steps_within(setting, effort)), effort)
@@ -122,7 +122,7 @@ def _steps_within(setting: Setting, effort: Effort) -> int:
 
 def _replay(env: MarketEnv, steps: int, effort: Effort) -> tuple[Windows, float, float]:
     """Windows, messages per env step, and the share of (step, environment) at whose end both quotes rested unfilled."""
-    quote = {"maker": torch.full((env.num_envs, 1, 1, 3), 8.0)}
+    quote = {"maker": torch.full((env.num_envs, 1, 1, 3), 8.0, device=env.device)}
     windows, rested = Windows(), []
 
     def work() -> float:
@@ -133,11 +133,11 @@ def _replay(env: MarketEnv, steps: int, effort: Effort) -> tuple[Windows, float,
     _rewind(env, quote)
     for _ in range(steps):  # looks at every step; the timed windows do the same steps on the same tape
         env.step(quote)
-        rested.append(_resting(env).mean())
+        rested.append(float(_resting(env).mean()))
     for _ in range(effort.repeats):
         _rewind(env, quote)
         windows.measure(work)
-        rested.append(_resting(env).mean())  # fills are counted since the episode's start
+        rested.append(float(_resting(env).mean()))  # fills are counted since the episode's start
     return windows, counter(env, EVENTS) / steps / env.num_envs, float(np.mean(rested))
 
 
@@ -147,7 +147,8 @@ def _rewind(env: MarketEnv, actions: dict[str, torch.Tensor]) -> None:
     env.step(actions)
 
 
-def _resting(env: MarketEnv) -> np.ndarray:
-    """(E,) bool: agent 0's two quotes rest and none of its orders was filled in this episode."""
-    both = (env.state.order[:, 0, ORDER_REST, :2] > 0).all(axis=1)
-    return both & (env.state.account[:, 0, 0, PASSIVE_NOTIONAL] == 0)
+def _resting(env: MarketEnv) -> torch.Tensor:
+    """(E,) float64: 1 where agent 0's two quotes rest and none of its orders was filled in this episode."""
+    order, account = torch.as_tensor(env.state.order), torch.as_tensor(env.state.account)
+    both = (order[:, 0, ORDER_REST, :2] > 0).all(1)
+    return (both & (account[:, 0, 0, PASSIVE_NOTIONAL] == 0)).double()

@@ -16,6 +16,7 @@ import torch
 
 from ..config import Config, load_config
 from ..env.market_env import MarketEnv
+from ..env.placement import GpuOptions
 from ..env.world import make_world
 from ..market.state import EVENTS, Tape
 from .timing import Windows
@@ -36,6 +37,8 @@ class Setting:
     arbitrageurs: int = 0
     events: float = 100.0  # asked for, per book and step
     threads: int = 1  # asked for; an environment batch takes fewer where they do not pay
+    device: str = "cpu"
+    gpu: GpuOptions | None = None
 
     def config(self, dt: float = 1.0, overrides: Sequence[str] = ()) -> Config:
         """The default market in this setting; `overrides` come last."""
@@ -52,6 +55,17 @@ class Setting:
                 *overrides,
             ],
         )
+
+
+def make_env(setting: Setting, dt: float = 1.0, overrides: Sequence[str] = ()) -> MarketEnv:
+    """The environments of a setting, where it says."""
+    return MarketEnv(setting.config(dt, overrides), device=setting.device, gpu=setting.gpu)
+
+
+def synchronise(env: MarketEnv) -> None:
+    """Wait for a GPU: before a clock is read. Nothing on the CPU, which is never behind."""
+    if env.device.type == "cuda":
+        torch.cuda.synchronize(env.device)
 
 
 def threads_used(env: MarketEnv) -> int:
@@ -75,6 +89,9 @@ def play(env: MarketEnv, tape: Tape, latest: int) -> None:
     Episodes start at random times from 0 to `latest` ns.
     """
     params = env._params._replace(replay=1, replay_from=0, replay_to=latest)
+    if env._loop is not None:
+        env._loop.play(params, tape)
+        return
     env._world = make_world(params, env._flow, tape, env.state, env.buffers)
 
 
@@ -87,7 +104,7 @@ def random_actions(env: MarketEnv, seed: int = 0) -> list[Actions]:
         for role, spec in env.specs.items():
             low, high = torch.from_numpy(spec.low), torch.from_numpy(spec.high)
             u = torch.rand((env.num_envs, spec.count, spec.items, len(low)), generator=generator)
-            actions[role] = low + u * (high - low)
+            actions[role] = (low + u * (high - low)).to(env.device)
         sets.append(actions)
     return sets
 
@@ -99,18 +116,23 @@ def count_events(env: MarketEnv, actions: list[Actions], steps: int) -> float:
     """
     events, counted = 0, 0
     for i in range(steps):
-        before = env.state.head[:, :, EVENTS].sum(axis=1)
+        before = _events(env)
         info = env.step(actions[i % len(actions)])[-1]
-        on = ~info["done"].numpy()
-        events += int((env.state.head[:, :, EVENTS].sum(axis=1) - before)[on].sum())
+        on = ~info["done"].cpu()
+        events += int((_events(env) - before)[on].sum())
         counted += int(on.sum())
     return events / max(counted, 1)
+
+
+def _events(env: MarketEnv) -> torch.Tensor:
+    """(E,) events of each environment's books since they were made, on the host."""
+    return torch.as_tensor(env.state.head)[:, :, EVENTS].sum(1).cpu()
 
 
 def dt_for(setting: Setting, overrides: Sequence[str] = ()) -> float:
     """Seconds per step at which a book has about `setting.events` events, found by trying."""
     few = int(np.clip(1e5 / (setting.events * setting.books), 2, 256))
-    return _dt_for(replace(setting, envs=few, threads=1), tuple(overrides))
+    return _dt_for(replace(setting, envs=few, threads=1, device="cpu", gpu=None), tuple(overrides))
 
 
 @lru_cache(maxsize=256)
@@ -128,10 +150,10 @@ def _dt_for(setting: Setting, overrides: tuple[str, ...]) -> float:
 
 def settled(setting: Setting, overrides: Sequence[str] = ()) -> tuple[MarketEnv, list[Actions]]:
     """An environment in this setting after its first steps, and actions for it."""
-    env = MarketEnv(setting.config(dt_for(setting, overrides), overrides))
+    env = make_env(setting, dt_for(setting, overrides), overrides)
     actions = random_actions(env)
     env.reset()
-    for i in range(SETTLE):
+    for i in range(SETTLE):  # on a GPU they compile the kernels and capture the graph
         env.step(actions[i % DRAWS])
     return env, actions
 
@@ -153,6 +175,7 @@ def case(
         "agents_per_role": env.cfg.counts,
         "events_per_step": round(float(events), 3),
         "threads": threads_used(env),
+        "device": str(env.device),
         "median": statistics.median(rates),
         "min": min(rates),
         "max": max(rates),

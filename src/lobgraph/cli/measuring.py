@@ -23,11 +23,16 @@ def bench(
             help="flow_events, featured_events, tape_messages, agent_messages, env_steps, train_steps or process_start; repeatable.",
         ),
     ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N, or auto.")] = "cpu",
+    tune: Annotated[
+        bool,
+        typer.Option("--tune", help="On a GPU: compare layouts, blocks and bounds on registers; minutes."),
+    ] = False,
 ) -> None:
     """Measure events and steps per second on this machine."""
     from ..bench import run_bench
 
-    run_bench(quick=quick, json_path=json, only=only or ())
+    run_bench(quick=quick, json_path=json, only=only or (), device=device, tune=tune)
 
 
 @app.command()

@@ -20,6 +20,11 @@ def train(
     directory: Annotated[
         Path | None, typer.Option("--dir", help="Runs go to DIR/<scenario>/; default run.dir.")
     ] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N; default run.device.")] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes, one on each GPU, that train together; default run.processes."),
+    ] = None,
 ) -> None:
     """Train a scenario; draw its figures and print its summary.
 
@@ -29,7 +34,8 @@ def train(
     from ..config import load_config
     from ..report.scenario import run
 
-    extra = [] if seed is None else [f"run.seed={seed}"]
+    given = {"seed": seed, "device": device, "processes": processes}
+    extra = [f"run.{key}={value}" for key, value in given.items() if value is not None]
     cfg = load_config(config, [*(overrides or ()), *extra])
     run(cfg, seeds, None if directory is None else directory / cfg.name)
 

@@ -152,11 +152,11 @@ def check_replay(cfg: Config) -> None:
 def _noise_feature(cfg: Config) -> str:
     """The first setting that turns a feature of the noise flow on; "" where all are off."""
     for book, flow in zip(cfg.market.books, cfg.flows, strict=True):
-        for name in ("hawkes", "metaorders", "reactive", "reference", "round_lot", "pull"):
+        for name in ("hawkes", "metaorders", "reactive", "reference", "round_lot", "revision_rate"):
             if getattr(flow, name) != FlowConfig.model_fields[name].default:
                 own = name in cfg.flow_per_book.get(book, {})
                 return f"flow_per_book.{book}.{name}" if own else f"flow.{name}"
-    values = cfg.fundamentals.model_dump(include={"mean_reversion", "lag", "jump_rate"})
+    values = cfg.fundamentals.model_dump(include={"mean_reversion", "lag", "news_rate", "jump_rate"})
     return next((f"fundamentals.{name}" for name, value in values.items() if np.any(value)), "")
 
 

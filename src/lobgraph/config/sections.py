@@ -300,6 +300,9 @@ class PPOConfig(Section):
     norm_adv: bool = True
     norm_obs: bool = True
     norm_reward: bool = True
+    # of the policies' matrix products: fp32; tf32 (GPUs only); bf16: bfloat16 in the forward pass. All else is float32
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+    compile: bool = False  # the policies' forward pass through torch.compile; a minute or two at the start
     sharing: Literal["role", "agent", "all"] = (
         "role"  # one policy per role, one per agent, or one trunk for all roles
     )
@@ -328,6 +331,10 @@ class RunConfig(Section):
     torch_threads: Annotated[Int, Field(ge=0, le=1024)] = (
         1  # more do not pay at these sizes; 0: torch's own choice
     )
+    # train together on one device each, with env.num_envs / processes environments each
+    processes: Annotated[Int, Field(ge=1, le=64)] = 1
+    cuda_graphs: Literal["auto", "off"] = "auto"  # on a GPU record rollout and update once and replay them
     tensorboard: bool = True
     progress: bool = True
-    device: Literal["cpu"] = "cpu"
+    # where a training runs: auto (the GPU where there is one that can be used, else the CPU), cpu, cuda or cuda:N
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"

@@ -1,6 +1,7 @@
 """The loop over environments: one pass does actions, market, rewards, observation and reset while the data is in cache.
 
-Environments are independent, so a batch is cut into ranges and each range runs on its own thread (`nogil`).
+Environments are independent, so a batch is cut into ranges and each range runs on its own thread (`nogil`). What a step
+does before its books (`begin_env`), and after them (`close_env`), stands apart: a GPU runs each as a kernel (device.py).
 """
 
 from __future__ import annotations
@@ -11,14 +12,19 @@ import numpy as np
 from numba import njit
 
 from ..market.jit import inlined, kernel
-from ..market.state import BEFORE, EPISODE, FREE, INVENTORY, NOW, ROLE, STEP, TAKER
-from ..market.step import begin_step, end_step, reset_env, step_book
+from ..market.state import ACT_NONE, ACTION, BEFORE, EPISODE, FREE, INVENTORY, NOW, ROLE, STEP, TAKER
+from ..market.step import begin_step, end_step, enter_episode, open_episode, reset_book, step_book
 from .actions import decode
 from .observe import mark_mid, observe_env, update_features
 from .reward import remaining_of, reward_env
 
 TERMINATED, TRUNCATED, ACTIVE = 0, 1, 2  # columns of Buffers.flag
 LARGEST, EQUITY = 4, 5  # columns of Buffers.running and ended, after the four reward terms
+# columns of Buffers.tally, over the episodes that ended: sum, sum of squares, least and most of the return; then sums of
+# the four terms, the largest |inventory| in a book, the sum of the equities
+RETURN, SQUARES, LEAST, MOST, TERMS, HELD, WORTH = 0, 1, 2, 3, 4, 8, 9
+TALLY = 10
+COUNT, STEPS = 0, 1  # columns of Buffers.tallied
 
 
 class Buffers(NamedTuple):
@@ -40,6 +46,8 @@ class Buffers(NamedTuple):
     ended: np.ndarray  # (E, G, 6) float64 of the last ended one: the same, and equity after fees
     ended_books: np.ndarray  # (E, G, A, 2) int64 at its end: inventory, remaining
     ended_length: np.ndarray  # (E,) int64 its steps
+    tally: np.ndarray  # (E, G, TALLY) float64 of all episodes that ended since it was last read (episodes.py)
+    tallied: np.ndarray  # (E, 2) int64 how many these are, and their steps
 
 
 def make_buffers(
@@ -58,23 +66,46 @@ def make_buffers(
         ended=np.zeros((e, g, 6), np.float64),
         ended_books=np.zeros((e, g, books, 2), np.int64),
         ended_length=np.zeros(e, np.int64),
+        tally=np.zeros((e, g, TALLY), np.float64),
+        tallied=np.zeros((e, 2), np.int64),
     )
 
 
 @inlined()
 def step_env(p, f, tape, state, out, maker, taker, arb, env):
     """One decision of one environment, start to end, with same-step reset."""
-    agents = p.agent.shape[0]
     books = state.head.shape[1]
-    decode(p, state, maker, taker, arb, env)
-    begin_step(p, f, state, env)
+    begin_env(p, f, state, maker, taker, arb, env)
     for a in range(books):
         step_book(p, f, tape, state, env, a)
+    if close_env(p, f, state, out, env):
+        for a in range(books):
+            reset_book(p, f, tape, state, env, a)
+        enter_episode(p, state, env)
+    show_env(p, state, out, env)
+
+
+@inlined()
+def begin_env(p, f, state, maker, taker, arb, env):
+    """What comes before the books' steps: the agents' messages, and what befalls the environment."""
+    decode(p, state, maker, taker, arb, env)
+    begin_step(p, f, state, env)
+
+
+@inlined()
+def close_env(p, f, state, out, env):
+    """What comes after the books' steps: limits, rewards, ends of episodes.
+
+    Returns 1 where a new episode begins: its books are still to be made, and its agents to enter.
+    """
+    agents = p.agent.shape[0]
+    books = state.head.shape[1]
     still = end_step(p, state, env)
     update_features(state, env)
     reward_env(p, state, out.terms, out.reward, env)
     over = state.clock[env, STEP] >= p.episode_steps
     done = over or (agents > 0 and still == 0)
+    counts = p.autoreset or not out.done[env]  # an episode left as it ended ends once
     out.done[env] = done
     for g in range(agents):
         was = state.active[env, g, BEFORE] != 0
@@ -88,19 +119,27 @@ def step_env(p, f, tape, state, out, maker, taker, arb, env):
         for a in range(books):
             held = np.float64(abs(state.account[env, a, g, INVENTORY]))
             out.running[env, g, LARGEST] = max(out.running[env, g, LARGEST], held)
-    if done:
-        observe_env(p, state, out.final_nodes, out.final_edges, out.final_vector, env)
-        close_episode(p, state, out, env)
-        if p.autoreset:
-            state.clock[env, EPISODE] += 1
-            reset_env(p, f, tape, state, env)
+    if not done:
+        return 0
+    observe_env(p, state, out.final_nodes, out.final_edges, out.final_vector, env)
+    close_episode(p, state, out, env, counts)
+    if p.autoreset == 0:
+        return 0
+    state.clock[env, EPISODE] += 1
+    open_episode(p, f, state, env)
+    return 1
+
+
+@inlined()
+def show_env(p, state, out, env):
+    """What the agents see for their next decision."""
     observe_env(p, state, out.nodes, out.edges, out.vector, env)
     mark_mid(state, env)
 
 
 @kernel()
-def close_episode(p, state, out, env):
-    """Keep the statistics of the episode that ended."""
+def close_episode(p, state, out, env, counts):
+    """Keep the statistics of the episode that ended; add them to the tally if it `counts` and is no first one cut short."""
     out.ended_length[env] = state.clock[env, STEP]
     for g in range(p.agent.shape[0]):
         for i in range(5):
@@ -110,6 +149,28 @@ def close_episode(p, state, out, env):
         for a in range(state.head.shape[1]):
             out.ended_books[env, g, a, 0] = state.account[env, a, g, INVENTORY]
             out.ended_books[env, g, a, 1] = remaining_of(state, env, g, a)
+    if counts and not (p.stagger and state.clock[env, EPISODE] == 0):
+        tally_episode(p, out, env)
+
+
+@kernel()
+def tally_episode(p, out, env):
+    """Add the episode that ended to Buffers.tally."""
+    first = out.tallied[env, COUNT] == 0
+    out.tallied[env, COUNT] += 1
+    out.tallied[env, STEPS] += out.ended_length[env]
+    for g in range(p.agent.shape[0]):
+        ended, tally = out.ended[env, g], out.tally[env, g]
+        total = 0.0
+        for i in range(4):
+            total += ended[i]
+            tally[TERMS + i] += ended[i]
+        tally[RETURN] += total
+        tally[SQUARES] += total * total
+        tally[LEAST] = total if first else min(tally[LEAST], total)
+        tally[MOST] = total if first else max(tally[MOST], total)
+        tally[HELD] = max(tally[HELD], ended[LARGEST])
+        tally[WORTH] += ended[EQUITY]
 
 
 @njit(nogil=True, cache=True)
@@ -131,13 +192,26 @@ def start_range(world, first, last):
 @kernel()
 def start_env(p, f, tape, state, out, env):
     """Start episode 0 of one environment and observe it."""
+    open_env(p, f, state, out, env)
+    for a in range(state.head.shape[1]):
+        reset_book(p, f, tape, state, env, a)
+    enter_episode(p, state, env)
+    show_env(p, state, out, env)
+
+
+@kernel()
+def open_env(p, f, state, out, env):
+    """Forget all episodes and open the first one."""
     state.clock[env, EPISODE] = 0
+    out.done[env] = False
+    out.tallied[env, COUNT] = 0
+    out.tallied[env, STEPS] = 0
     for g in range(p.agent.shape[0]):
         for i in range(5):
             out.running[env, g, i] = 0.0
-    reset_env(p, f, tape, state, env)
-    observe_env(p, state, out.nodes, out.edges, out.vector, env)
-    mark_mid(state, env)
+        for i in range(TALLY):
+            out.tally[env, g, i] = 0.0
+    open_episode(p, f, state, env)
 
 
 @njit(nogil=True, cache=True)
@@ -147,3 +221,37 @@ def first_nan(values):
         if values[i] != values[i]:
             return i
     return -1
+
+
+@kernel()
+def nan_place(maker, taker, arb, env):
+    """Where the first NaN in one environment's actions stands: role << 48 | position in the role's array; -1: none.
+
+    Roles in the order of actions.ACTION_NAMES.
+    """
+    place = _nan_of(maker, env, 0)
+    if place < 0:
+        place = _nan_of(taker, env, 1)
+    if place < 0:
+        place = _nan_of(arb, env, 2)
+    return place
+
+
+@kernel()
+def _nan_of(actions, env, role):
+    _, agents, items, width = actions.shape
+    for k in range(agents):
+        for i in range(items):
+            for j in range(width):
+                value = actions[env, k, i, j]
+                if value != value:
+                    return (np.int64(role) << 48) | (((env * agents + k) * items + i) * width + j)
+    return np.int64(-1)
+
+
+@kernel()
+def silence(state, env):
+    """No agent of the environment sends anything."""
+    for a in range(state.message.shape[1]):
+        for g in range(state.message.shape[2]):
+            state.message[env, a, g, ACTION] = ACT_NONE

@@ -1,6 +1,7 @@
 """MarketEnv: many market environments stepped as one. Actions in, observations, rewards and ends of episodes out.
 
-Every array is a numpy buffer that torch sees without a copy. The buffers are reused by the next step: copy what you keep.
+Every array is a numpy buffer that torch sees without a copy, or on a GPU a tensor that the kernels see so. The buffers are
+reused by the next step: copy what you keep.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from ..market.state import (
     REGIME,
     STEP,
     UNDERLYING,
+    State,
     empty_tape,
     make_state,
 )
@@ -45,16 +47,21 @@ from .drive import (
     LARGEST,
     TERMINATED,
     TRUNCATED,
+    Buffers,
     first_nan,
     make_buffers,
     start_range,
     step_range,
 )
+from .episodes import Episodes, condense, episodes_of
 from .observe import Observation, edge_feature_names, node_feature_names, vector_feature_names
+from .placement import GpuOptions, check_options, device_of, runs_kernels
 from .world import make_world
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
+
+    from .launch import DeviceLoop
 
 FEW = 8  # environments a thread must have for threads to pay
 
@@ -71,11 +78,17 @@ class MarketEnv:
         cfg: the configuration.
         num_envs: E; default cfg.env.num_envs.
         seed: root of all draws; default cfg.run.seed.
-        device: "cpu".
+        device: "cpu"; "cuda" or "cuda:1": every array lives there and a step is a few kernels on torch's current stream,
+            with the same integers; "auto": the GPU where there is one.
         first_env: number of the first environment: a batch is a slice of one unbounded family of environments.
         autoreset: False leaves an environment whose episode has ended as it is, to be looked at; the market goes on
             if it is stepped again, its agents unless they were terminated too, and `done` stays true.
-        log: entries of each book's log of events, see market/state.py; whoever reads it empties it.
+        log: entries of each book's log of events, see market/state.py; whoever reads it empties it. On the CPU.
+        gpu: how kernels run and arrays lie on a GPU; results do not depend on it.
+
+    On a GPU nothing of `step` is copied to the host or waits for the device, so that info["final_obs"] is always there
+    (rows of "done" are this step's), info["episodes"] is always None (see `episodes`), and a NaN in an action is found
+    by the next `check` or `episodes`; its environment's agents send nothing in that step.
     """
 
     def __init__(
@@ -87,9 +100,11 @@ class MarketEnv:
         first_env: int = 0,
         autoreset: bool = True,
         log: int = 0,
+        gpu: GpuOptions | None = None,
     ) -> None:
-        if device != "cpu":
-            raise ConfigError(f"device: only 'cpu' is supported, got {device!r}")
+        self.device = device_of(device)
+        self._asked: tuple[str, GpuOptions | None] = (device, gpu)
+        on_gpu = runs_kernels(device, self.device)
         if cfg.replay.required and not cfg.replay.files:
             raise ConfigError(
                 f"replay.files: {cfg.name} replays recorded files and none is given; "
@@ -100,10 +115,11 @@ class MarketEnv:
         self.seed = _whole("seed", cfg.run.seed if seed is None else seed, 0)
         self.first_env = _whole("first_env", first_env, 0)
         self.autoreset = autoreset
-        self.device = torch.device("cpu")
         self.specs: dict[str, RoleSpec] = role_specs(cfg)
-        self.pairs = torch.from_numpy(cfg.pairs)  # (P, 2) int64
-        self.adjacency = torch.from_numpy(edge_weights(cfg))  # (N, N) float32, rows are targets
+        self.pairs = torch.from_numpy(cfg.pairs).to(self.device)  # (P, 2) int64
+        self.adjacency = torch.from_numpy(edge_weights(cfg)).to(
+            self.device
+        )  # (N, N) float32, rows are targets
         self._flow = make_flow(cfg)
         self._tape, self._span = empty_tape(cfg.market.num_books), (0, 0)
         if cfg.replay.files:
@@ -114,7 +130,7 @@ class MarketEnv:
         self._cuts = np.linspace(0, self.num_envs, threads + 1).astype(int).tolist()
         self._pool, self._pid = None, 0
         books, agents = cfg.market.num_books, sum(s.count for s in self.specs.values())
-        self.state = make_state(
+        self.state: Any = make_state(  # a State; of tensors on a GPU, see host_state
             self.num_envs,
             books,
             cfg.market.window,
@@ -124,29 +140,38 @@ class MarketEnv:
             *stress_sizes(cfg),
             log=_whole("log", log, 0),
         )
-        self.buffers = make_buffers(
+        self.buffers: Any = make_buffers(
             self.num_envs, agents, books, len(cfg.pairs), len(node_feature_names()), len(edge_feature_names()),
             len(vector_feature_names(cfg)),
         )  # fmt: skip
-        self.nodes = torch.from_numpy(self.buffers.nodes)  # (E, G, N, F)
-        self.edges = torch.from_numpy(self.buffers.edges)  # (E, P, Fe)
-        self.vector = torch.from_numpy(self.buffers.vector)  # (E, G, V)
-        self._obs = self._observations(self.nodes, self.edges, self.vector)
-        final = (self.buffers.final_nodes, self.buffers.final_edges, self.buffers.final_vector)
-        self._final = self._observations(*map(torch.from_numpy, final))
-        flags = torch.from_numpy(self.buffers.flag)
-        self._reward = self._by_role(torch.from_numpy(self.buffers.reward))
-        self._terms = self._by_role(torch.from_numpy(self.buffers.terms))
-        self._terminated, self._truncated, self._active = (
-            self._by_role(flags[..., column]) for column in (TERMINATED, TRUNCATED, ACTIVE)
-        )
-        self._done = torch.from_numpy(self.buffers.done)
         self._empty = {
             role: np.zeros(
                 (self.num_envs, 0, len(cfg.pairs) if role == "arbitrageur" else books, len(names)), np.float32
             )
             for role, names in ACTION_NAMES.items()
         }
+        self._params = make_params(cfg, self.seed, self.first_env, self._span, autoreset)
+        self._loop: DeviceLoop | None = None
+        if on_gpu:
+            self._loop = self._device_loop(check_options(gpu or GpuOptions()), log)
+            self.state, self.buffers, seen = self._loop.state, self._loop.out, self._loop.out
+        else:
+            seen = Buffers(*map(torch.from_numpy, self.buffers))  # type: ignore[arg-type]
+        self._seen: Any = seen  # Buffers of tensors
+        self.nodes: torch.Tensor = self._seen.nodes  # (E, G, N, F)
+        self.edges: torch.Tensor = self._seen.edges  # (E, P, Fe)
+        self.vector: torch.Tensor = self._seen.vector  # (E, G, V)
+        # likewise at the end of each environment's last episode that ended
+        self.final_nodes: torch.Tensor = self._seen.final_nodes
+        self.final_edges: torch.Tensor = self._seen.final_edges
+        self.final_vector: torch.Tensor = self._seen.final_vector
+        self._obs = self._observations(self.nodes, self.edges, self.vector)
+        self._final = self._observations(self.final_nodes, self.final_edges, self.final_vector)
+        self._reward, self._terms = self._by_role(self._seen.reward), self._by_role(self._seen.terms)
+        self._terminated, self._truncated, self._active = (
+            self._by_role(self._seen.flag[..., column]) for column in (TERMINATED, TRUNCATED, ACTIVE)
+        )
+        self._done: torch.Tensor = self._seen.done
         self._law: tuple[Mapping[str, float] | None, float] = (None, 1.0)  # see set_regimes
         self._started = False
 
@@ -154,6 +179,11 @@ class MarketEnv:
     def num_envs(self) -> int:
         """E."""
         return self._num_envs
+
+    @property
+    def capturable(self) -> bool:
+        """Whether `step` can be captured in a CUDA graph, after a reset and a step that were not."""
+        return self.device.type == "cuda"
 
     def __getstate__(self) -> dict[str, Any]:
         raise TypeError(
@@ -169,8 +199,13 @@ class MarketEnv:
         announce_compiling()
         self._params = make_params(self.cfg, self.seed, self.first_env, self._span, self.autoreset)
         self._params.chain[:] = regime_table(self.cfg, *self._law)
-        self._world = make_world(self._params, self._flow, self._tape, self.state, self.buffers)
-        self._run(start_range)
+        if self._loop is not None:
+            self._loop.set_seed(self.seed)
+            self._loop.set_chain(self._params.chain)
+            self._loop.start()
+        else:
+            self._world = make_world(self._params, self._flow, self._tape, self.state, self.buffers)
+            self._run(start_range)
         self._started = True
         return dict(self._obs)
 
@@ -182,11 +217,14 @@ class MarketEnv:
         self._law = (None if initial is None else dict(initial), switch)
         if self._started:
             self._params.chain[:] = regime_table(self.cfg, *self._law)
+            if self._loop is not None:
+                self._loop.set_chain(self._params.chain)
 
     def copy(self, num_envs: int, seed: int) -> MarketEnv:
-        """The same market, another batch: first episodes whole (no stagger), regimes as configured."""
+        """The same market on the same device, another batch: first episodes whole (no stagger), regimes as configured."""
         env = self.cfg.env.model_copy(update={"stagger": False})
-        return MarketEnv(self.cfg.model_copy(update={"env": env}), num_envs, seed)
+        device, gpu = self._asked
+        return MarketEnv(self.cfg.model_copy(update={"env": env}), num_envs, seed, device, gpu=gpu)
 
     def step(
         self, actions: Mapping[str, torch.Tensor]
@@ -199,17 +237,58 @@ class MarketEnv:
         (None where no episode ended). Raises ValueError for actions of the wrong shape or with NaN.
         """
         self._check_started("step")
-        arrays = self._arrays(actions)
-        self._run(step_range, *arrays)
-        ended = bool(self.buffers.done.any())
+        if self._loop is not None:
+            self._loop.step(self._tensors(actions))
+            final, episodes = dict(self._final), None
+        else:
+            self._run(step_range, *self._arrays(actions))
+            ended = bool(self.buffers.done.any())
+            final, episodes = (dict(self._final), self._episodes()) if ended else (None, None)
         info = {
             "done": self._done,
             "active": dict(self._active),
             "terms": dict(self._terms),
-            "final_obs": dict(self._final) if ended else None,
-            "episodes": self._episodes() if ended else None,
+            "final_obs": final,
+            "episodes": episodes,
         }
         return dict(self._obs), dict(self._reward), dict(self._terminated), dict(self._truncated), info
+
+    def episodes(self) -> Episodes | None:
+        """Statistics of all episodes that ended since the last call or reset; None: none did. First episodes cut short by
+        stagger are left out. On a GPU one copy to the host; raises what `check` does.
+        """
+        self._check_started("episodes")
+        numbers = condense(self._seen.tally, self._seen.tallied)
+        if self._loop is not None:
+            numbers = torch.cat([self._loop.fault()[None].double(), numbers]).cpu()
+            self._raise_fault(int(numbers[0]))
+            numbers = numbers[1:]
+        self._seen.tally.zero_()
+        self._seen.tallied.zero_()
+        return episodes_of(numbers.numpy(), self.specs)
+
+    def check(self) -> None:
+        """Raise ValueError if actions since the last look had a NaN, naming the place. On the CPU `step` has done so."""
+        if self._loop is not None:
+            self._raise_fault(int(self._loop.fault()))
+
+    def _raise_fault(self, place: int) -> None:
+        """Raise for a place as `drive.nan_place` gives it (-1: none), which is forgotten then."""
+        if place < 0 or self._loop is None:
+            return
+        self._loop.marks.fault.fill_(-1)  # type: ignore[attr-defined]
+        role = list(ACTION_NAMES)[place >> 48]
+        raise _nan_error(self.specs[role], self._shape(role), place & ((1 << 48) - 1))
+
+    def _device_loop(self, gpu: GpuOptions, log: int) -> DeviceLoop:
+        from .launch import DeviceLoop  # numba.cuda, not needed by the CPU
+
+        if log:
+            raise ConfigError("log: a log of events is kept on the CPU only; use device='cpu'")
+        shapes = [self._shape(role) for role in ACTION_NAMES]
+        return DeviceLoop(
+            self._params, self._flow, self._tape, self.state, self.buffers, shapes, self.device, gpu
+        )
 
     def _run(self, loop: Callable[..., None], *arrays: np.ndarray) -> None:
         """Run one of the loops of drive.py over all environments, one range a thread."""
@@ -223,17 +302,35 @@ class MarketEnv:
         for future in [self._pool.submit(loop, self._world, *arrays, *span) for span in spans]:
             future.result()
 
-    def _arrays(self, actions: Mapping[str, torch.Tensor]) -> list[np.ndarray]:
+    def _shape(self, role: str) -> tuple[int, int, int, int]:
+        """Of a role's actions; no agents where the role is absent."""
+        spec = self.specs.get(role)
+        if spec is None:
+            return self._empty[role].shape
+        return (self.num_envs, spec.count, spec.items, len(spec.action_names))
+
+    def _check_roles(self, actions: Mapping[str, torch.Tensor]) -> None:
         if unknown := sorted(set(actions) - set(self.specs)):
             raise ValueError(f"actions: no agents of role {unknown[0]!r}; roles are {sorted(self.specs)}")
+        if lacking := [role for role in self.specs if role not in actions]:
+            raise ValueError(f"actions: role {lacking[0]!r} is missing; roles are {sorted(self.specs)}")
+
+    def _check_shape(self, role: str, shape: tuple[int, ...]) -> None:
+        spec = self.specs[role]
+        if tuple(shape) != self._shape(role):
+            raise ValueError(
+                f"actions[{role!r}]: shape must be {self._shape(role)} (envs, agents, {spec.acts_on}s, "
+                f"{'/'.join(spec.action_names)}), got {tuple(shape)}"
+            )
+
+    def _arrays(self, actions: Mapping[str, torch.Tensor]) -> list[np.ndarray]:
+        """Checked actions of makers, takers and arbitrageurs, as numpy arrays."""
+        self._check_roles(actions)
         arrays = []
         for role, empty in self._empty.items():
-            spec = self.specs.get(role)
-            if spec is None:
+            if role not in self.specs:
                 arrays.append(empty)
                 continue
-            if role not in actions:
-                raise ValueError(f"actions: role {role!r} is missing; roles are {sorted(self.specs)}")
             given = actions[role]
             if isinstance(given, torch.Tensor) and not given.is_complex():
                 array = given.detach().cpu().float().numpy()
@@ -241,18 +338,27 @@ class MarketEnv:
                 array = np.asarray(given)
             if array.dtype.kind not in "fiu":
                 raise ValueError(f"actions[{role!r}]: must be real numbers, got {array.dtype}")
-            shape = (self.num_envs, spec.count, spec.items, len(spec.action_names))
-            if array.shape != shape:
-                raise ValueError(
-                    f"actions[{role!r}]: shape must be {shape} (envs, agents, {spec.acts_on}s, "
-                    f"{'/'.join(spec.action_names)}), got {array.shape}"
-                )
+            self._check_shape(role, array.shape)
             array = np.ascontiguousarray(array, dtype=np.float32)
             if (flat := first_nan(array.ravel())) >= 0:
-                where = tuple(int(i) for i in np.unravel_index(flat, shape))
-                raise ValueError(f"actions[{role!r}]: NaN at (env, agent, {spec.acts_on}, action) {where}")
+                raise _nan_error(self.specs[role], array.shape, flat)
             arrays.append(array)
         return arrays
+
+    def _tensors(self, actions: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
+        """The same for kernels: tensors on the device, those given where they are float32 and contiguous there."""
+        assert self._loop is not None
+        self._check_roles(actions)
+        tensors = []
+        for role, own in zip(ACTION_NAMES, self._loop.actions, strict=True):
+            if role in self.specs:
+                given = torch.as_tensor(actions[role])
+                if given.is_complex() or given.dtype == torch.bool:
+                    raise ValueError(f"actions[{role!r}]: must be real numbers, got {given.dtype}")
+                self._check_shape(role, given.shape)
+                own = given.detach().to(self.device, torch.float32).contiguous()
+            tensors.append(own)
+        return tensors
 
     def _check_started(self, method: str) -> None:
         if not self._started:
@@ -328,9 +434,16 @@ class MarketEnv:
             vector=obs.vector[env, agent].clone(),
         )
 
+    def host_state(self) -> State:
+        """The state as numpy arrays: the present ones on the CPU; a copy on a GPU, which waits for the device."""
+        return self.state if self._loop is None else self._loop.host_state()
+
     def fundamental(self) -> np.ndarray:
         """(E, A) float64 ticks: each book's fundamental value now; NaN in a replayed market."""
-        p, s = self._params, self.state
+        return self._fundamental(self.host_state())
+
+    def _fundamental(self, s: State) -> np.ndarray:
+        p = self._params
         if p.replay:
             return np.full(s.deviation.shape, np.nan)
         under = p.book[:, UNDERLYING]
@@ -346,7 +459,8 @@ class MarketEnv:
         fundamental (A,) ticks (NaN in a replayed market); regime, step, episode ints.
         """
         self._check_started("snapshot")
-        s, head = self.state, self.state.head[env]
+        s = self.host_state()
+        head = s.head[env]
         books, w = head.shape[0], s.qty.shape[2]
         rows = np.arange(books)[:, None]
         bid_qty, ask_qty = (
@@ -370,11 +484,16 @@ class MarketEnv:
             "remaining": remaining(s.target[env], held),
             "fills_passive": account[:, :, PASSIVE_BOUGHT] - account[:, :, PASSIVE_SOLD],
             "fills_aggressive": account[:, :, AGGRESSIVE_BOUGHT] - account[:, :, AGGRESSIVE_SOLD],
-            "fundamental": self.fundamental()[env],
+            "fundamental": self._fundamental(s)[env],
             "regime": int(s.clock[env, REGIME]),
             "step": int(s.clock[env, STEP]),
             "episode": int(s.clock[env, EPISODE]),
         }
+
+
+def _nan_error(spec: RoleSpec, shape: tuple[int, ...], flat: int) -> ValueError:
+    where = tuple(int(i) for i in np.unravel_index(flat, shape))
+    return ValueError(f"actions[{spec.role!r}]: NaN at (env, agent, {spec.acts_on}, action) {where}")
 
 
 def _whole(name: str, value: Any, least: int, most: int = (1 << 62) - 1) -> int:

@@ -16,12 +16,19 @@ import numba
 from numba.core import config as numba_config
 
 _announced = False
+HOST_ONLY = (
+    "episodes.py",
+    "launch.py",
+    "market_env.py",
+    "placement.py",
+)  # of env/: no kernel, nor what one depends on
 KEPT_DAYS = 60  # kernels of a version that was not used for so long are removed
 
 
 def _version() -> str:
     package = Path(__file__).resolve().parent.parent
-    sources = sorted([*(package / "market").glob("*.py"), *(package / "env").glob("*.py")])
+    every = [*(package / "market").glob("*.py"), *(package / "env").glob("*.py")]
+    sources = sorted(p for p in every if p.name not in HOST_ONLY)
     # the path too: numba keeps the kernels of each copy of the package apart
     content = b"".join([str(package).encode(), *(p.read_bytes() for p in sources)])
     digest = hashlib.sha256(content).hexdigest()[:16]

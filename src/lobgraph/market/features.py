@@ -209,7 +209,7 @@ def start_memory(p, f, state, env, b, a):
         return
     rest_memory(b, f, a)
     clock = state.clock[env]
-    key = stream(p.seed, p.first_env + env, a, clock[EPISODE], 0, METAORDER)
+    key = stream(p.seed[0], p.first_env + env, a, clock[EPISODE], 0, METAORDER)
     first = EXCITE + TYPES * f.decay.shape[1]
     for i in range(f.book[a, ACTIVE_META]):
         bits = draw(key, i)
@@ -264,7 +264,7 @@ def spill_over(p, f, state, env):
 def start_day(p, state, env):
     """Draw the time of day at which an episode starts."""
     clock = state.clock[env]
-    key = stream(p.seed, p.first_env + env, 0, clock[EPISODE], 0, DAY)
+    key = stream(p.seed[0], p.first_env + env, 0, clock[EPISODE], 0, DAY)
     span = p.day_width * p.day.shape[0] - p.episode_steps * p.dt_ns
     clock[START_NS] = p.day_start + np.int64((draw(key, 0) >> U64(1)) % U64(span + 1))
 

@@ -295,7 +295,7 @@ def unit_normal(f, bits):
 def move_regime(p, state, env, first):
     """Draw the regime: at reset (first = 1) from the initial law, else a step of the Markov chain (another draw)."""
     clock = state.clock[env]
-    key = stream(p.seed, p.first_env + env, 0, clock[0], clock[1], REGIME_DRAW)
+    key = stream(p.seed[0], p.first_env + env, 0, clock[0], clock[1], REGIME_DRAW)
     u = np.int64(draw(key, first) >> U64(32))
     count = p.chain.shape[1]
     row = count if first else clock[REGIME]
@@ -310,7 +310,7 @@ def move_fundamentals(p, f, state, env):
     """One step of the fundamentals and of the venues' deviations, exact in law for any dt (Gaussian increments)."""
     clock = state.clock[env]
     count = p.origin.shape[0]
-    key = stream(p.seed, p.first_env + env, 0, clock[0], clock[1], FUNDAMENTAL)
+    key = stream(p.seed[0], p.first_env + env, 0, clock[0], clock[1], FUNDAMENTAL)
     volatility = 4096
     if p.day.shape[0] > 0:
         volatility = p.day[time_of_day(p, state, env), 1]
@@ -331,7 +331,7 @@ def move_fundamentals(p, f, state, env):
         state.news[env, u] += move + pull
         behind = state.news[env, u] - state.fundamental[env, u]
         state.fundamental[env, u] += (behind * p.follow[u]) >> Q16
-    key = stream(p.seed, p.first_env + env, 0, clock[0], clock[1], VENUE)
+    key = stream(p.seed[0], p.first_env + env, 0, clock[0], clock[1], VENUE)
     for a in range(state.deviation.shape[1]):
         move = (unit_normal(f, draw(key, a)) * p.book[a, VENUE_MOVE]) >> Q16
         state.deviation[env, a] = ((state.deviation[env, a] * p.venue_keep) >> Q16) + move

@@ -171,7 +171,7 @@ def make_params(
         [getattr(a, own_term[code]) for code, _, a in agents],
     ]
     return Params(
-        seed=np.uint64(seed),
+        seed=np.array([seed], np.int64),
         first_env=first_env,
         dt=float(dt),
         dt_ns=round(dt * 1e9),

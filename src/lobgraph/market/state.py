@@ -333,7 +333,7 @@ class Flow(NamedTuple):
 class Params(NamedTuple):
     """All that does not change in a run, but for the tables of `Flow` and the messages of `Tape`."""
 
-    seed: np.uint64
+    seed: np.ndarray  # (1,) int64, in an array so that a captured launch reads the present one
     first_env: int  # number of the first environment, so that a batch can be any slice of a larger one
     dt: float  # seconds per decision
     dt_ns: int

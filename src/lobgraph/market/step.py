@@ -106,7 +106,7 @@ def order_arrivals(p, state, env, a):
     arrival = state.arrival[env, a]
     count = arrival.shape[0]
     clock = state.clock[env]
-    key = stream(p.seed, p.first_env + env, a, clock[EPISODE], clock[STEP], ARRIVAL)
+    key = stream(p.seed[0], p.first_env + env, a, clock[EPISODE], clock[STEP], ARRIVAL)
     for g in range(count):
         arrival[g] = g
     for g in range(count - 1, 0, -1):  # Fisher-Yates, then a stable insertion sort by latency
@@ -141,10 +141,10 @@ def step_book(p, f, tape, state, env, a):
     halted = 0
     if p.stressed:
         halted = open_book(p, b, state, env, a)
-    key = stream(p.seed, p.first_env + env, a, clock[EPISODE], clock[STEP], FLOW)
+    key = stream(p.seed[0], p.first_env + env, a, clock[EPISODE], clock[STEP], FLOW)
     fundamental = fundamental_of(p, state, env, a)
     if f.book[a, REVISION] > 0 and halted == 0 and p.replay == 0:
-        step = stream(p.seed, p.first_env + env, a, clock[EPISODE], clock[STEP], REVISE)
+        step = stream(p.seed[0], p.first_env + env, a, clock[EPISODE], clock[STEP], REVISE)
         revise(b, f, a, fundamental, step)
     index, now = 0, 0.0
     due, rate = _first_event(b, f, regime, a, fundamental, key)
@@ -243,12 +243,21 @@ def end_step(p, state, env):
 @kernel()
 def reset_env(p, f, tape, state, env):
     """Start a new episode of one environment. The caller has set state.clock[env, EPISODE]; STEP becomes 0."""
+    open_episode(p, f, state, env)
+    for a in range(state.head.shape[1]):
+        reset_book(p, f, tape, state, env, a)
+    enter_episode(p, state, env)
+
+
+@kernel()
+def open_episode(p, f, state, env):
+    """Of a new episode what must be known before its books are made: the clock, the regime, the fundamentals."""
     clock = state.clock[env]
     episode = clock[EPISODE]
     clock[STEP] = 0
     clock[REGIME] = 0
     if p.replay:
-        key = stream(p.seed, p.first_env + env, 0, episode, 0, REPLAY)
+        key = stream(p.seed[0], p.first_env + env, 0, episode, 0, REPLAY)
         span = p.replay_to - p.replay_from
         clock[START_NS] = p.replay_from + np.int64((draw(key, 0) >> U64(1)) % U64(span + 1))
     else:
@@ -258,11 +267,16 @@ def reset_env(p, f, tape, state, env):
         for u in range(p.origin.shape[0]):
             state.fundamental[env, u] = p.origin[u]
             state.news[env, u] = p.origin[u]
-        key = stream(p.seed, p.first_env + env, 0, episode, np.int64(-1), VENUE)
+        key = stream(p.seed[0], p.first_env + env, 0, episode, np.int64(-1), VENUE)
         for a in range(state.deviation.shape[1]):
             state.deviation[env, a] = (unit_normal(f, draw(key, a)) * p.book[a, VENUE_STD]) >> Q16
-    for a in range(state.head.shape[1]):
-        reset_book(p, f, tape, state, env, a)
+
+
+@kernel()
+def enter_episode(p, state, env):
+    """The agents and events of a new episode, whose books stand."""
+    clock = state.clock[env]
+    episode = clock[EPISODE]
     for g in range(p.agent.shape[0]):
         state.equity[env, g, NOW] = 0
         state.money[env, g, NOW] = 0.0
@@ -270,13 +284,13 @@ def reset_env(p, f, tape, state, env):
         state.active[env, g, NOW] = 1
         state.active[env, g, CAUSE] = GOING_ON
         for a in range(state.head.shape[1]):
-            key = stream(p.seed, p.first_env + env, a, episode, g, TARGET)
+            key = stream(p.seed[0], p.first_env + env, a, episode, g, TARGET)
             side = p.agent[g, TARGET_SIDE]
             if side == 0:
                 side = 1 if draw(key, 0) >> U64(63) else -1
             state.target[env, g, a] = side * p.target[g, a]
     if p.stagger and episode == 0:
-        key = stream(p.seed, p.first_env + env, 0, episode, 0, STAGGER)
+        key = stream(p.seed[0], p.first_env + env, 0, episode, 0, STAGGER)
         clock[STEP] = below(draw(key, 0) >> U64(32), p.episode_steps)
         clock[START_NS] -= clock[STEP] * p.dt_ns  # the books stand at the time of this step
     if p.stressed:
@@ -291,7 +305,7 @@ def reset_book(p, f, tape, state, env, a):
     clock = state.clock[env]
     b.head[STEP_NS] = 0 if p.replay else -p.book[a, WARMUP_NS]  # the tape's times count from midnight
     if p.replay:
-        key = stream(p.seed, p.first_env + env, a, clock[EPISODE], 0, REPLAY)
+        key = stream(p.seed[0], p.first_env + env, a, clock[EPISODE], 0, REPLAY)
         load_tape(b, tape, a, key, clock[START_NS])
     else:
         fundamental = fundamental_of(p, state, env, a)
@@ -303,7 +317,7 @@ def reset_book(p, f, tape, state, env, a):
             for level in range(p.book[a, INITIAL_LEVELS]):
                 rest_lots(b, 1, bid - level, depth, NOBODY)
                 rest_lots(b, -1, ask + level, depth, NOBODY)
-        key = stream(p.seed, p.first_env + env, a, clock[EPISODE], 0, WARMUP)
+        key = stream(p.seed[0], p.first_env + env, a, clock[EPISODE], 0, WARMUP)
         regime = clock[REGIME]
         start_memory(p, f, state, env, b, a)
         if p.day.shape[0] > 0:

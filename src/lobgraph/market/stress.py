@@ -73,7 +73,7 @@ def reset_stress(p, state, env):
         event = state.event[env, k]
         event[BEGINS] = p.stress[k, EVENT_STEP]
         if event[BEGINS] == AT_RANDOM:
-            key = stream(p.seed, p.first_env + env, k, clock[EPISODE], np.int64(-1), STRESS)
+            key = stream(p.seed[0], p.first_env + env, k, clock[EPISODE], np.int64(-1), STRESS)
             event[BEGINS] = below(draw(key, 0) & LOW32, p.stress[k, EVENT_STARTS])
         event[SINCE_STEP] = -1
         event[UNTIL_STEP] = -1
@@ -108,7 +108,7 @@ def _begin(p, state, env, k, step):
     """Whether event k begins in this step, and which way it goes."""
     event = state.event[env, k]
     clock = state.clock[env]
-    key = stream(p.seed, p.first_env + env, k, clock[EPISODE], step, STRESS)
+    key = stream(p.seed[0], p.first_env + env, k, clock[EPISODE], step, STRESS)
     now = event[BEGINS] == step
     if p.stress[k, EVENT_STEP] == BY_RATE:
         chance = np.int64(draw(key, 0) >> U64(32))
@@ -191,7 +191,7 @@ def _strike(p, b, state, env, a, k):
     if kind == FAT_FINGER:
         market(b, NOBODY, way * p.stress[k, EVENT_SIZE], 0)
     elif kind == DROUGHT:
-        key = stream(p.seed, p.first_env + env, (k + 1) << 32 | a, clock[EPISODE], clock[STEP], STRESS)
+        key = stream(p.seed[0], p.first_env + env, (k + 1) << 32 | a, clock[EPISODE], clock[STEP], STRESS)
         if way != SELL:
             withdraw(b, 1, p.stress[k, EVENT_SHARE], key)
         if way != BUY:

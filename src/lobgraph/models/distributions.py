@@ -23,9 +23,15 @@ class Gaussian(NamedTuple):
     mean: Tensor  # (K, I, M, D) agents, items, samples, action dimensions
     log_std: Tensor  # broadcastable to mean: (1 or K, 1, 1, D)
 
-    def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        """(K, I, M, D) normalised, unbounded."""
-        noise = torch.randn(self.mean.shape, generator=generator)
+    def sample(self, generator: torch.Generator | None = None, share: tuple[int, int] = (0, 1)) -> Tensor:
+        """(K, I, M, D) normalised, unbounded.
+
+        share: (r, n): these are the r-th M of n * M samples side by side, whose draws one generator makes.
+        """
+        k, items, m, dims = self.mean.shape
+        which, of = share
+        noise = torch.randn(k, items, of * m, dims, generator=generator, device=self.mean.device)
+        noise = noise.narrow(2, which * m, m)
         return noise.mul_(self.log_std.exp()).add_(self.mean)
 
     def log_prob(self, actions: Tensor) -> Tensor:

@@ -36,7 +36,9 @@ def message_weights(kind: Kind, adjacency: Tensor) -> Tensor:
     """
     if kind == "mean":
         n = adjacency.shape[-1]
-        return normalise_rows((1.0 - torch.eye(n, dtype=adjacency.dtype)).expand(adjacency.shape))
+        return normalise_rows(
+            (1.0 - torch.eye(n, dtype=adjacency.dtype, device=adjacency.device)).expand(adjacency.shape)
+        )
     return normalise_rows(adjacency) if kind == "sage" else adjacency
 
 
@@ -58,7 +60,10 @@ class SAGELayer(nn.Module):
         out = linear(x.reshape(-1, f), self.lin_root.weight, self.lin_root.bias)
         if self.lin_rel is not None:
             mean = torch.matmul(weights, x.reshape(b, n, m * f)).view(-1, f)
-            out.addmm_(mean, self.lin_rel.weight.t())  # in place: saves one pass over the largest array
+            if torch.is_autocast_enabled(x.device.type):  # which knows no products in place
+                out = torch.addmm(out, mean, self.lin_rel.weight.t())
+            else:
+                out.addmm_(mean, self.lin_rel.weight.t())  # in place: saves one pass over the largest array
         return torch.tanh_(out).view(b, n, m, -1)
 
 

@@ -33,13 +33,14 @@ class Memory(nn.Module):
         k, n, samples, h = x.shape
         envs = state.shape[2]
         steps = samples // envs
-        keep = (~fresh).to(x.dtype).view(steps, envs, 1)
+        keep = (~fresh).to(state.dtype).view(steps, envs, 1)
         # unbind, not indexing: the gradients of slices are padded with zeros to the full size and added up
-        given = flat_linear(self.input, x).view(k, n, steps, envs, 3 * h).unbind(2)
+        # float: the state is summed up over an episode, also where the products are of bfloat16
+        given = flat_linear(self.input, x).float().view(k, n, steps, envs, 3 * h).unbind(2)
         states = []
         for t in range(steps):
             state = state * keep[t]
-            own = flat_linear(self.state, state)
+            own = flat_linear(self.state, state).float()
             reset, update = torch.sigmoid(given[t][..., : 2 * h] + own[..., : 2 * h]).chunk(2, -1)
             new = torch.tanh(given[t][..., 2 * h :] + reset * own[..., 2 * h :])
             state = torch.lerp(new, state, update)

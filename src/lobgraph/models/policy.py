@@ -97,21 +97,21 @@ class PolicySet(nn.Module):
         any_spec = next(iter(self.specs.values()))
         sizes = [len(n) for n in (any_spec.node_features, any_spec.edge_features, any_spec.vector_features)]
         self.node_norm, self.edge_norm, self.vector_norm = (Normaliser(n) for n in sizes)
-        self.hidden = [
-            _columns(graph.hide, names) for names in (any_spec.node_features, any_spec.vector_features)
-        ]
+        for name, names in (("nodes", any_spec.node_features), ("vector", any_spec.vector_features)):
+            self.register_buffer(f"hidden_{name}", _columns(graph.hide, names), persistent=False)
         if unknown := sorted(set(graph.hide) - {*any_spec.node_features, *any_spec.vector_features}):
             known = ", ".join((*any_spec.node_features, *any_spec.vector_features))
             raise PolicyError(f"graph.hide: no node or vector feature {unknown[0]!r}; there are {known}")
         self.reward_scale = nn.ModuleDict({role: RewardScaler() for role in self.specs})
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which seeds GPUs too
             self._build(*sizes)
         self.agents: dict[str, slice] = {}  # role -> rows of the G agents, in the order of `specs`
         start = 0
         for role, spec in self.specs.items():
             self.agents[role] = slice(start, start + spec.count)
             start += spec.count
+        self.autocast = False  # products in bfloat16, everything else in float32; training sets it
         self.weights = torch.zeros(0, 0)  # (N, N) adjacency as the encoder takes it, set by attach
         self.pairs = torch.zeros(0, 2, dtype=torch.int64)  # (P, 2)
         self.state: Tensor | None = (
@@ -157,6 +157,11 @@ class PolicySet(nn.Module):
         return self.graph.shared or self.ppo.sharing == "all"
 
     @property
+    def device(self) -> torch.device:
+        """Where the parameters are; `attach` takes them to the environment's."""
+        return self.node_norm.mean.device
+
+    @property
     def recurrent(self) -> bool:
         return self.graph.memory != "none"
 
@@ -174,7 +179,7 @@ class PolicySet(nn.Module):
     # --- the market they act on ---
 
     def attach(self, env: Any, roles: Mapping[str, Any] | None = None) -> Self:
-        """Take the graph, the pairs and the number of agents from `env`; raise PolicyError if its features differ."""
+        """Take the graph, the pairs, the number of agents and the device from `env`; raise PolicyError if its features differ."""
         specs = env.specs if roles is None else roles
         start = 0
         for role, spec in self.specs.items():
@@ -184,15 +189,19 @@ class PolicySet(nn.Module):
             count = int(specs[role].count)
             self.agents[role] = slice(start, start + count)
             start += count
+        device = env.adjacency.device
+        if self.device != device:
+            self.to(device)
         self.weights = message_weights(self.graph.encoder, env.adjacency.float())
-        self.pairs = env.pairs
+        self.pairs = env.pairs.to(device)
         self.forget()
         return self
 
     def blank(self, envs: int) -> Tensor:
         """(G, N, E, W) the state in which nothing is remembered; W is 0 without memory."""
         agents = max(rows.stop for rows in self.agents.values())
-        return torch.zeros(agents, self.weights.shape[0], envs, self.graph.hidden if self.recurrent else 0)
+        width = self.graph.hidden if self.recurrent else 0
+        return torch.zeros(agents, self.weights.shape[0], envs, width, device=self.device)
 
     def forget(self) -> None:
         """Let the next `act` start from nothing remembered, as at the first decision of an episode."""
@@ -221,12 +230,21 @@ class PolicySet(nn.Module):
         With memory the M samples are T steps of E environments, sample t * E + e. state: (G, N, E, W) before the first.
         fresh: (M,) bool, the first decisions of episodes; None: there are none. Returns also the state after the last.
         """
+        if not self.autocast:
+            return self._recur(nodes, edges, vector, state, fresh)
+        # without its cache of converted weights, which a CUDA graph would keep beyond the step that changes them
+        with torch.autocast(nodes.device.type, torch.bfloat16, cache_enabled=False):
+            return self._recur(nodes, edges, vector, state, fresh)
+
+    def _recur(
+        self, nodes: Tensor, edges: Tensor, vector: Tensor, state: Tensor, fresh: Tensor | None
+    ) -> tuple[dict[str, Output], Tensor]:
         if self.ppo.sharing == "all":
             vector = torch.cat([vector, self._role_one_hot(vector)], -1)
         units = [unit for role in self.agents for unit in self._units(role)]
         sizes = [size for _, _, size in units]
         if fresh is None and self.recurrent:
-            fresh = torch.zeros(vector.shape[1], dtype=torch.bool)
+            fresh = torch.zeros(vector.shape[1], dtype=torch.bool, device=vector.device)
         embedded = None
         if self.one_encoder:
             embedded, state = self._embed("all", nodes, state, fresh)
@@ -244,7 +262,7 @@ class PolicySet(nn.Module):
                 h, states[i] = self._embed(key, h, states[i], fresh)
             mean = self.actors[key](h, edges, v, self.pairs)
             value = self.critics[key](h, v) if value is None else value
-            parts[role].append((mean, self.log_std[key].view(1, 1, 1, -1), value))
+            parts[role].append((mean.float(), self.log_std[key].view(1, 1, 1, -1), value.float()))
         outputs = {}
         for role, each in parts.items():
             mean, log_std, value = (_cat(list(x)) for x in zip(*each, strict=True))
@@ -266,7 +284,7 @@ class PolicySet(nn.Module):
 
     def _role_one_hot(self, vector: Tensor) -> Tensor:
         """(G, M, len(ROLES)): expanded from one row per agent."""
-        one_hot = torch.zeros(vector.shape[0], len(ROLES))
+        one_hot = torch.zeros(vector.shape[0], len(ROLES), device=vector.device)
         for role, rows in self.agents.items():
             one_hot[rows, ROLES.index(role)] = 1.0
         return one_hot.unsqueeze(1).expand(-1, vector.shape[1], -1)
@@ -277,7 +295,8 @@ class PolicySet(nn.Module):
             self.node_norm.apply_(nodes)
             self.edge_norm.apply_(edges)
             self.vector_norm.apply_(vector)
-        for part, columns in zip((nodes, vector), self.hidden, strict=True):
+        hidden = (self.get_buffer("hidden_nodes"), self.get_buffer("hidden_vector"))
+        for part, columns in zip((nodes, vector), hidden, strict=True):
             if len(columns):
                 part.index_fill_(-1, columns, 0.0)
         return nodes, edges, vector
@@ -287,14 +306,17 @@ class PolicySet(nn.Module):
         for norm in (self.node_norm, self.edge_norm, self.vector_norm):
             norm.commit()
 
-    def project(self, std_bound: float | None = None) -> None:
-        """Put the log standard deviations back into their range; call after each optimiser step."""
+    @staticmethod
+    def highest_log_std(std_bound: float | None = None) -> float:
+        """Of the policies; with `std_bound` lower, but never below their range."""
         low, high = LOG_STD_RANGE
-        if std_bound is not None:
-            high = max(low, min(high, math.log(std_bound)))
-        with torch.no_grad():
-            for p in self.log_std.values():
-                p.clamp_(low, high)
+        return high if std_bound is None else max(low, min(high, math.log(std_bound)))
+
+    @torch.no_grad()
+    def project(self, highest: Tensor) -> None:
+        """Put the log standard deviations back into their range, up to `highest` (); call after each optimiser step."""
+        for p in self.log_std.values():
+            p.clamp_(min=LOG_STD_RANGE[0]).clamp_(max=highest)
 
     # --- by role, in the layout of the environment ---
 
@@ -372,7 +394,7 @@ class PolicySet(nn.Module):
 
     def subset(self, role: str) -> PolicySet:
         """A copy that holds one role's policy alone, with the encoder and the normalisers it needs."""
-        part = PolicySet({role: self.specs[role]}, self.graph, self.ppo)
+        part = PolicySet({role: self.specs[role]}, self.graph, self.ppo).to(self.device)
         own = part.state_dict()
         part.load_state_dict({k: v for k, v in self.state_dict().items() if k in own})
         part.weights, part.pairs = self.weights, self.pairs

@@ -147,8 +147,11 @@ def actor(
 def idle(env: Any, role: str) -> Tensor:
     """(E, K, items, act_dim) actions that leave no order in the book."""
     spec = env.specs[role]
-    low, high = torch.as_tensor(spec.low), torch.as_tensor(spec.high)
-    return torch.zeros(env.num_envs, spec.count, spec.items, len(spec.action_names)).clamp(low, high)
+    device = env.nodes.device
+    low, high = torch.as_tensor(spec.low, device=device), torch.as_tensor(spec.high, device=device)
+    return torch.zeros(env.num_envs, spec.count, spec.items, len(spec.action_names), device=device).clamp(
+        low, high
+    )
 
 
 def strategy_actor(strategy: Strategy, role: str, env: Any) -> Act:

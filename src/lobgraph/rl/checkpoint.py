@@ -78,7 +78,7 @@ def save_policies(path: str | Path, policies: PolicySet, **extra: Any) -> Path:
     """Write `path` (.safetensors) and the JSON beside it; `extra` is kept in both (config, update, ...)."""
     path = Path(path)
     about = _describe(policies, extra)
-    tensors = {name: tensor.detach().clone() for name, tensor in policies.state_dict().items()}
+    tensors = {name: tensor.detach().cpu().clone() for name, tensor in policies.state_dict().items()}
     write_atomic(path, save(tensors, metadata={HEADER: json.dumps(about)}))
     readable = json.dumps({**about, "normaliser": _statistics(policies)}, indent=1)
     write_atomic(path.with_suffix(".json"), readable.encode())
@@ -107,7 +107,7 @@ def read_header(path: Path) -> dict[str, Any]:
 def load_policies(path: str | Path, env: Any = None) -> PolicySet:
     """Policies from a run directory or from one policy file, in evaluation mode.
 
-    With `env` they are attached to it: any number of books, agents (with ppo.sharing other than "agent") and pairs.
+    They are on the CPU, wherever they were trained. With `env` they are attached to it: any number of books, agents (with ppo.sharing other than "agent") and pairs.
     Raises PolicyError if the file is missing, damaged, or its features or actions differ from the environment's.
     """
     path = Path(path)

@@ -19,6 +19,7 @@ from .rollout import TrainingError, VectorEnv
 SEED = (
     500_000_003  # added to the run's seed; another than those of `lobgraph evaluate` and of a run's figures
 )
+LOOK = 16  # steps on a GPU after which it is asked whether an episode still runs
 
 
 class Evaluator:
@@ -77,17 +78,20 @@ class Evaluator:
         env = self.env
         policies.forget()
         obs = env.reset()
-        totals = {role: torch.zeros(env.num_envs, dtype=torch.float64) for role in env.specs}
-        running = torch.ones(env.num_envs, dtype=torch.bool)
-        starts = running.clone()
-        while running.any():
+        device = env.nodes.device
+        totals = {role: torch.zeros(env.num_envs, dtype=torch.float64, device=device) for role in env.specs}
+        running = torch.ones(env.num_envs, dtype=torch.bool, device=device)
+        starts, steps = running.clone(), 0
+        every = 1 if device.type == "cpu" else LOOK  # to look is to wait for the device
+        while steps % every or running.any():
+            steps += 1
             obs, reward, _, _, info = env.step(policies.act(obs, deterministic=True, fresh=starts))
             for role, total in totals.items():
                 total += torch.where(running, reward[role].double().mean(1), 0.0)
             running &= ~info["done"]
             starts = torch.zeros_like(running)
         policies.forget()
-        return {role: total.numpy() for role, total in totals.items()}
+        return {role: total.cpu().numpy() for role, total in totals.items()}
 
 
 def mean_error(x: np.ndarray) -> tuple[float, float]:

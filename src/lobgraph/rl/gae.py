@@ -24,18 +24,18 @@ def compute_gae(
     truncated: Tensor,
     gamma: float,
     gae_lambda: float,
-    risk_aversion: float = 0.0,
+    risk_aversion: float | Tensor = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Advantages and value targets of one rollout; all arguments are (T, E, K).
 
     rewards: float32, of step t. values: V of the observation that step t acted on.
     next_values: V of the observation that step t led to: the next one's, or the final one's of an episode that ended.
     terminated: bool, the future is worth nothing. truncated: bool, it goes on beyond the time limit, worth next_values.
-    risk_aversion: a, per unit of reward; 0: the mean return counts.
+    risk_aversion: a, per unit of reward; the number 0: the mean return counts.
     Returns advantages and returns = advantages + values. Neither kind of end lets advantages of the next episode in.
     """
     delta = rewards + gamma * next_values * ~terminated - values
-    if risk_aversion > 0.0:
+    if isinstance(risk_aversion, Tensor) or risk_aversion > 0.0:
         delta = utility(delta, risk_aversion)
     carry = (gamma * gae_lambda) * (~(terminated | truncated)).to(rewards.dtype)
     advantages = torch.empty_like(rewards)
@@ -45,7 +45,7 @@ def compute_gae(
     return advantages, advantages + values
 
 
-def utility(x: Tensor, risk_aversion: float) -> Tensor:
+def utility(x: Tensor, risk_aversion: float | Tensor) -> Tensor:
     """u(x) = (1 - exp(-a x)) / a, with its tangent below x = -STEEPEST / a."""
     loss = -risk_aversion * x
     steep = torch.expm1(loss.clamp(max=STEEPEST)) + math.exp(STEEPEST) * (loss - STEEPEST).clamp_(min=0.0)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..config import LEARN, ROLES, ConfigError
+from ..models.policy import PolicySet
 from .actors import Actor, cast
 from .rollout import VectorEnv
 
@@ -46,6 +47,13 @@ class HeldEnv:
                 self.specs[role] = replace(spec, agents=slice(len(rows), len(rows) + len(own)))
                 rows.extend(own)
         check_learners(self.specs, market.specs)
+        device = market.nodes.device
+        for role, given in self.held.items():
+            if device.type != "cpu" and not (given is None or isinstance(given, PolicySet)):
+                raise ConfigError(
+                    f"agents.{role}.actor: strategies act on the CPU, and the market is on {device}; set run.device=cpu, "
+                    "or hold the role by a policy"
+                )
         self.adjacency, self.pairs = market.adjacency, market.pairs
         self.edges = market.edges  # (E, P, Fe)
         self._rows: Tensor | None = (
@@ -55,7 +63,7 @@ class HeldEnv:
             side_by_side = slice(rows[0], rows[-1] + 1)
             self.nodes, self.vector = market.nodes[:, side_by_side], market.vector[:, side_by_side]
         else:
-            self._rows = torch.tensor(rows)
+            self._rows = torch.tensor(rows, device=device)
             self.nodes, self.vector = market.nodes[:, self._rows], market.vector[:, self._rows]
         self._acts = cast(market, self.held)
         self._obs: Any = None
@@ -64,6 +72,13 @@ class HeldEnv:
     def num_envs(self) -> int:
         """E."""
         return self.market.num_envs
+
+    @property
+    def capturable(self) -> bool:
+        """Whether a step can be part of a CUDA graph: that of the market, and held policies without memory."""
+        held = self.held.values()
+        steady = all(x is None or (isinstance(x, PolicySet) and not x.recurrent) for x in held)
+        return steady and getattr(self.market, "capturable", False)
 
     def reset(self, seed: int | None = None) -> dict[str, Any]:
         """Start anew, the held strategies too: the same seed gives the same episodes for the same actions."""

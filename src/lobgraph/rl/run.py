@@ -149,6 +149,8 @@ def machine_info(cfg: Config) -> dict[str, Any]:
         "platform": platform.platform(),
         "cpu": _cpu_name(),
         "cores": os.cpu_count(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_initialized() else None,
+        "processes": cfg.run.processes,
         "torch_threads": torch.get_num_threads(),
         "numba_threads": cfg.env.threads or (numba.config.NUMBA_NUM_THREADS if numba else None),
         "versions": {name: _version(name) for name in PACKAGES},

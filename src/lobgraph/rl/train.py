@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -11,16 +12,20 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import numpy as np
 import torch
 
 from ..config import Config, ConfigError, check_minibatches
+from ..env.episodes import Episodes
+from ..models.normalise import RunningMoments
 from ..models.policy import PolicySet, make_policies
 from .actors import Actor, held_actors, idle
 from .checkpoint import load_policies
 from .evaluator import SEED, Evaluator, check_evaluation
+from .graphs import use_graphs
+from .group import ALONE, Group, read
 from .held import check_learners, hold
 from .ppo import PPO
+from .processes import place_of, train_together
 from .progress import Progress, print_summary
 from .rollout import Rollout, TrainingError, VectorEnv, aims_of
 from .run import Run, RunWriter, Stopped, new_directory
@@ -37,10 +42,13 @@ Callback = Callable[["Trainer", dict[str, float]], Any]
 class Trainer:
     """Everything that changes during training. One `step` is one update; `train` wraps it with files and a display.
 
-    env: of all roles. held: who acts for the roles that do not learn, by role; None: as `cfg` says.
+    env: of all roles. held: who acts for the roles that do not learn, by role; None: as `cfg` says. group: who trains the same
+    policies with other environments; `step` then is one update of all together.
     """
 
-    def __init__(self, cfg: Config, env: VectorEnv, held: Mapping[str, Actor] | None = None) -> None:
+    def __init__(
+        self, cfg: Config, env: VectorEnv, held: Mapping[str, Actor] | None = None, group: Group = ALONE
+    ) -> None:
         self.cfg = cfg
         self.market = env
         self.env = env = hold(
@@ -54,13 +62,28 @@ class Trainer:
             raise ConfigError(
                 f"curriculum: {type(self.market).__name__} has no regimes to choose (no method set_regimes)"
             )
+        self.group = group
         self.policies: PolicySet = make_policies(env, cfg)
-        self.sampling = torch.Generator().manual_seed(2 * cfg.run.seed)  # actions
-        self.shuffling = torch.Generator().manual_seed(2 * cfg.run.seed + 1)  # minibatches
-        self.rollout = Rollout(env, self.policies, cfg.ppo, aims_of(cfg, env.specs))
-        self.ppo = PPO(self.policies, cfg.ppo, self.shuffling)
-        self.samples = cfg.ppo.rollout_steps * env.num_envs  # env steps per update
+        self.policies.autocast = cfg.ppo.precision == "bf16"
+        self.moments = [m for m in self.policies.modules() if isinstance(m, RunningMoments)]
+        for moments in self.moments:
+            moments.reduce = None if group.alone else group.sum
+        device = self.policies.device
+        if device.type == "cuda":
+            torch.cuda.set_device(device)  # for streams and events
+        self.sampling = torch.Generator(device).manual_seed(2 * cfg.run.seed)  # actions
+        self.shuffling = torch.Generator(device).manual_seed(2 * cfg.run.seed + 1)  # minibatches
+        recur = torch.compile(self.policies.recur, dynamic=False) if cfg.ppo.compile else self.policies.recur
+        graphs = use_graphs(cfg.run.cuda_graphs, device)
+        self.ppo = PPO(self.policies, cfg.ppo, self.shuffling, group, recur, graphs)
+        self.rollout = Rollout(
+            env, self.policies, cfg.ppo, aims_of(cfg, env.specs), self.sampling, group, recur,
+            graphs and getattr(env, "capturable", False),
+        )  # fmt: skip
+        self.samples = cfg.ppo.rollout_steps * env.num_envs * group.size  # env steps per update
         self.updates = math.ceil(cfg.ppo.total_steps / self.samples)
+        self.ended: Episodes | None = None  # episodes, in the last update
+        self.paid, self.taking_part = {}, {}  # by role, of the last rollout, see Rollout
         self.update = 0  # done so far
         self.env_steps = 0
 
@@ -80,19 +103,24 @@ class Trainer:
     def _step(self) -> dict[str, float]:
         start = perf_counter()
         self._enter_stage(self.stage)
-        self.rollout.collect(self.sampling)
-        collected = perf_counter()
+        self.rollout.collect()
+        phases = self.rollout.phases
         self.rollout.advantages()
-        ready = perf_counter()
+        phases.end("gae")
         losses = self.ppo.update(self.rollout, self.lr, self.ent_coef, self.std_bound)
+        if any(read({"bad": torch.stack([m.bad.any() for m in self.moments])})["bad"]):
+            for moments in self.moments:
+                moments.check()
         if self.cfg.ppo.norm_obs:
             self.policies.commit()  # only now, so that the update saw what the rollout saw
+        phases.end("update")
+        self._learn_what_ended()
+        seconds = phases.read()
         end = perf_counter()
         self.env_steps += self.samples
         metrics: dict[str, float] = {"update": self.update, "env_steps": self.env_steps}
         metrics["time/sps"] = self.samples / (end - start)
-        metrics |= {f"time/{name}": seconds for name, seconds in self.rollout.seconds.items()}
-        metrics |= {"time/gae": ready - collected, "time/update": end - ready}
+        metrics |= {f"time/{name}": x for name, x in seconds.items()}
         if self.cfg.curriculum:
             metrics["charts/stage"] = self.stage
         return metrics | losses | self._reward_metrics()
@@ -134,10 +162,15 @@ class Trainer:
 
     # --- what the episodes that ended in this update brought ---
 
-    def _ended(self, key: str, role: str) -> np.ndarray:
-        """(D, K, ...) float64 of `key` over the episodes that ended in the rollout; D may be 0."""
-        rows = [np.asarray(episodes[key][role], dtype=np.float64) for episodes in self.rollout.episodes]
-        return np.concatenate(rows) if rows else np.zeros((0, self.market.specs[role].count))
+    def _learn_what_ended(self) -> None:
+        """Ask the environment once; in process 0 of a group all of its environments count."""
+        tally = getattr(self.market, "episodes", None)
+        own = Episodes.of(self.rollout.episodes) if tally is None else tally()
+        parts = self.group.collect((own, self.rollout.paid, self.rollout.taking_part))
+        ended = [part for part, _, _ in parts if part is not None]
+        self.ended = Episodes.merge(ended) if len(ended) > 1 else next(iter(ended), None)
+        self.paid = {role: sum(paid[role] for _, paid, _ in parts) for role in self.rollout.roles}
+        self.taking_part = {role: sum(count[role] for _, _, count in parts) for role in self.rollout.roles}
 
     def _reward_metrics(self) -> dict[str, float]:
         """rewards/<role>/mean, terms/<role>/<term> and inventory/<role>/max over episodes, NaN where none ended.
@@ -146,37 +179,30 @@ class Trainer:
         """
         metrics: dict[str, float] = {}
         for role, spec in self.market.specs.items():
-            returns = self._ended("return", role)
-            metrics[f"rewards/{role}/mean"] = float(returns.mean()) if len(returns) else math.nan
-            if store := self.rollout.roles.get(role):
-                counted = int(store.active.sum())
-                metrics[f"rewards/{role}/step"] = (
-                    float(store.rewards.sum()) / counted if counted else math.nan
-                )
-            terms = self._ended("terms", role)
+            e = self.ended
+            metrics[f"rewards/{role}/mean"] = math.nan if e is None else float(e.mean[role].mean())
+            if role in self.rollout.roles:
+                counted = self.taking_part[role]
+                metrics[f"rewards/{role}/step"] = self.paid[role] / counted if counted else math.nan
             for i, name in enumerate(spec.reward_terms):
-                metrics[f"terms/{role}/{name}"] = float(terms[..., i].mean()) if len(returns) else math.nan
-            largest = self._ended("max_inventory", role)
-            metrics[f"inventory/{role}/max"] = float(largest.max()) if len(returns) else math.nan
+                metrics[f"terms/{role}/{name}"] = math.nan if e is None else float(e.terms[role][:, i].mean())
+            metrics[f"inventory/{role}/max"] = math.nan if e is None else float(e.max_inventory[role].max())
         return metrics
 
     def reward_rows(self, seconds: float) -> list[dict[str, Any]]:
         """Rows of rewards.csv for the episodes that ended in the last update: one per role and agent, or none."""
-        if not self.rollout.episodes:
+        e = self.ended
+        if e is None:
             return []
-        lengths = np.concatenate([np.asarray(e["length"], dtype=np.float64) for e in self.rollout.episodes])
         rows = []
         for role, spec in self.market.specs.items():
-            returns, largest = self._ended("return", role), self._ended("max_inventory", role)
             who = getattr(self.cfg.agents, role).actor
-            for k in range(spec.count):
-                own = returns[:, k]
-                rows.append({
-                    "update": self.update, "env_steps": self.env_steps, "seconds": round(seconds, 3),
-                    "role": role, "agent": k, "episodes": len(own), "reward_mean": own.mean(),
-                    "reward_std": own.std(), "reward_min": own.min(), "reward_max": own.max(),
-                    "inventory_max": largest[:, k].max(), "length_mean": lengths.mean(), "actor": who,
-                })  # fmt: skip
+            rows.extend({
+                "update": self.update, "env_steps": self.env_steps, "seconds": round(seconds, 3),
+                "role": role, "agent": k, "episodes": e.count, "reward_mean": e.mean[role][k],
+                "reward_std": e.std[role][k], "reward_min": e.least[role][k], "reward_max": e.most[role][k],
+                "inventory_max": e.max_inventory[role][k], "length_mean": e.length, "actor": who,
+            } for k in range(spec.count))  # fmt: skip
         return rows
 
 
@@ -197,16 +223,35 @@ def train(
     Raises ConfigError if no role learns or a setting does not fit, StrategyError or PolicyError for an actor that cannot be made, before anything
     is written; TrainingError if a loss, reward or observation is not finite; the last checkpoint is then intact.
     """
+    if cfg.run.processes > 1:
+        if env is not None or callback is not None:
+            raise ConfigError(
+                "run.processes: several make their markets from the configuration; give no env and no callback"
+            )
+        return train_together(cfg, directory)
+    run = train_part(cfg, ALONE, directory, callback, env)
+    assert run is not None
+    return run
+
+
+def train_part(
+    cfg: Config,
+    group: Group,
+    directory: str | Path | None = None,
+    callback: Callback | None = None,
+    env: VectorEnv | None = None,
+) -> Run | None:
+    """`train` as one process of a group; those beyond process 0 write nothing, and return None."""
     roles = list(cfg.counts if env is None else env.specs)
     held = held_actors(cfg, roles)
     check_learners([role for role in roles if role not in held], roles)
-    with _threads(cfg.run.torch_threads):
-        if env is None:
-            from ..env.market_env import MarketEnv
-
-            env = MarketEnv(cfg, seed=cfg.run.seed)
-        trainer = Trainer(cfg, env, held)
+    with _threads(cfg.run.torch_threads), _products(cfg.ppo.precision):
+        env = _market(cfg, group) if env is None else env
+        trainer = Trainer(cfg, env, held, group)
         check_evaluation(cfg, env, list(trainer.env.specs))
+        if group.rank:
+            _loop(trainer, None, None, None, None, threading.Event())
+            return None
         evaluator = _evaluator(cfg, env, held)
         _compile(env)
         path = new_directory(cfg, directory)
@@ -235,6 +280,17 @@ def _compile(env: VectorEnv) -> None:
         one.step({role: idle(one, role) for role in one.specs})
 
 
+def _market(cfg: Config, group: Group) -> VectorEnv:
+    """The group's environments that are this process's."""
+    from ..env.market_env import MarketEnv
+
+    device, envs = place_of(cfg, group), cfg.env.num_envs // group.size
+    if not group.alone and not cfg.env.threads:  # the processes share the cores
+        threads = max(1, len(os.sched_getaffinity(0)) // group.size)
+        cfg = cfg.model_copy(update={"env": cfg.env.model_copy(update={"threads": threads})})
+    return MarketEnv(cfg, envs, cfg.run.seed, str(device), first_env=group.rank * envs)
+
+
 def _evaluator(cfg: Config, env: VectorEnv, held: Mapping[str, Actor]) -> Evaluator | None:
     """With environments of its own; None where there are to be no evaluations, or `env` cannot be copied."""
     copy = getattr(env, "copy", None)
@@ -245,18 +301,21 @@ def _evaluator(cfg: Config, env: VectorEnv, held: Mapping[str, Actor]) -> Evalua
 
 def _loop(
     trainer: Trainer,
-    writer: RunWriter,
-    progress: Progress,
+    writer: RunWriter | None,
+    progress: Progress | None,
     evaluator: Evaluator | None,
     callback: Callback | None,
     interrupted: threading.Event,
 ) -> Stopped:
-    """Train to the end, or until somebody stops it. Returns who did."""
+    """Train to the end, or until somebody stops it. Returns who did. Without a writer process 0 decides and tells."""
     start = perf_counter()
     trainer.start()
     stopped: Stopped = ""
     while trainer.update < trainer.updates and not stopped:
         metrics = trainer.step()
+        if writer is None or progress is None:
+            stopped = trainer.group.told(stopped)
+            continue
         seconds = perf_counter() - start
         if evaluator is not None and evaluator.due(trainer.update, trainer.updates):
             counts = trainer.stage == len(trainer.cfg.curriculum)  # the curriculum goes on in any case
@@ -271,8 +330,11 @@ def _loop(
             stopped = "interrupted"
         elif evaluator is not None and evaluator.out_of_patience and trainer.update < trainer.updates:
             stopped = "patience"
+        stopped = trainer.group.told(stopped)
         if stopped or trainer.update % trainer.cfg.run.checkpoint_every == 0:
             writer.checkpoint(trainer.policies, trainer.update, trainer.env_steps)
+    if writer is None or progress is None:
+        return stopped
     if stopped:
         where = f"after update {trainer.update} of {trainer.updates}; saved to {writer.directory}"
         progress.say(f"{STOPPED[stopped]} {where}")
@@ -291,6 +353,19 @@ def _threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def _products(precision: str) -> Iterator[None]:
+    """Let a GPU round the factors of float32 products to TF32, then restore."""
+    before = torch.get_float32_matmul_precision()
+    if precision == "tf32" and torch.cuda.is_available():
+        torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        if torch.get_float32_matmul_precision() != before:
+            torch.set_float32_matmul_precision(before)
 
 
 @contextmanager

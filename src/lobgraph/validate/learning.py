@@ -22,6 +22,7 @@ from scipy.stats import t as student
 
 from ..config import ConfigError
 from ..known.almgren_chriss import AlmgrenChrissMarket
+from ..rl.processes import follow
 from ..rl.run import numbered_directory
 from . import figures, learning_figures
 from .known_making import GLFT
@@ -180,13 +181,7 @@ def _begin(lines: Any, parent: int) -> None:
     global _LINES
     _LINES = lines
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def follow() -> None:
-        while os.getppid() == parent:
-            time.sleep(1.0)
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
+    follow(parent)
 
 
 def _job(name: str, section: Any, seed: int, common: tuple[str, ...], save_to: Path | None) -> Learned:
