@@ -28,8 +28,8 @@ def day(tmp_path_factory) -> Path:
 @pytest.mark.parametrize("messages", [1, 10, 50])
 def test_our_books_follow_the_day_to_the_lot(day, messages):
     """Volume and best prices after the compared steps, from the files themselves."""
-    with day.open() as messages, Path(str(day).replace("message", "orderbook")).open() as book:
-        rows, levels = list(csv.reader(messages)), list(csv.reader(book))
+    with day.open() as told, Path(str(day).replace("message", "orderbook")).open() as book:
+        rows, levels = list(csv.reader(told)), list(csv.reader(book))
     played = rows[1 : 1 + CHECKED * messages]  # the books start after the first
     last = levels[CHECKED * messages]
     traded = sum(int(row[3]) for row in played if row[1] == "4")
