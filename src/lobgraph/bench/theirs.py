@@ -54,8 +54,8 @@ def their_work(work: dict[str, Any]) -> dict[str, Any]:
     import jax.numpy as jnp
     from gymnax_exchange.jaxen.base_env import BaseLOBEnv
     from gymnax_exchange.jaxen.marl_env import MARLEnv
-    from gymnax_exchange.jaxob import JaxOrderBookArrays as job
     from gymnax_exchange.jaxob.jaxob_config import MultiAgentConfig, World_EnvironmentConfig
+    from gymnax_exchange.jaxob.JaxOrderBookArrays import scan_through_entire_array
 
     def world(case: dict[str, Any], window: int, resolution: int) -> Any:
         return World_EnvironmentConfig(
@@ -74,7 +74,7 @@ def their_work(work: dict[str, Any]) -> dict[str, Any]:
     asks, bids = state.ask_raw_orders, state.bid_raw_orders
     for step in range(CHECKED):  # the books alone: step_env of BaseLOBEnv mixes up its counters
         rows = base.get_data_messages(params.message_data, state.start_index, step, 0)
-        asks, bids, trades = job.scan_through_entire_array(base.cfg, key, rows, (asks, bids, empty))
+        asks, bids, trades = scan_through_entire_array(base.cfg, key, rows, (asks, bids, empty))
         trades = np.asarray(trades)
         volume += int(np.abs(trades[trades[:, 0] > 0, 1]).sum())
     bids, asks = np.asarray(bids), np.asarray(asks)

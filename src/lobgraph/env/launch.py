@@ -63,9 +63,8 @@ class DeviceLoop:
             "marks": kernel_view(self.marks),
         }
         self._own_views = [view(x) for x in self.actions]
-        self._threads: dict[Callable[..., None], int] = dict.fromkeys(
-            (phases.step_books, phases.renew_books), envs * books
-        )
+        of_books = (phases.step_books, phases.renew_books)
+        self._threads: dict[Callable[..., None], int] = {phase: envs * books for phase in of_books}
         self._envs = envs
         self._configured: dict[tuple[Callable[..., None], int], Any] = {}
         self._regimes = torch.zeros(
