@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lobgraph.bench import beside, run_bench
-from lobgraph.bench.day import write_day
+from lobgraph.bench.day import LEVELS, write_day
 from lobgraph.bench.gpu import gpu_plan, ways
 from lobgraph.bench.theirs import CHECKED
 from lobgraph.bench.traffic import bytes_per_step
@@ -25,32 +25,31 @@ def day(tmp_path_factory) -> Path:
     return write_day(tmp_path_factory.mktemp("day") / "rawLOBSTER" / "SYN" / "day", CASE["day"])
 
 
-def test_our_books_follow_the_day_to_the_lot(day):
+@pytest.mark.parametrize("messages", [1, 10, 50])
+def test_our_books_follow_the_day_to_the_lot(day, messages):
     """Volume and best prices after the compared steps, from the files themselves."""
-    with day.open() as messages, Path(str(day).replace("message", "orderbook")).open() as book:
-        rows, levels = list(csv.reader(messages)), list(csv.reader(book))
-    played = rows[1 : 1 + CHECKED * CASE["messages"]]  # the books start after the first
-    last = levels[CHECKED * CASE["messages"]]
-    expected = {
-        "bid": int(last[2]),
-        "ask": int(last[0]),
-        "volume": sum(int(row[3]) for row in played if row[1] == "4"),
-    }
-    assert expected["volume"] > 100
-    assert beside.our_check(day, CASE, "cpu") == expected
+    with day.open() as told, Path(str(day).replace("message", "orderbook")).open() as book:
+        rows, levels = list(csv.reader(told)), list(csv.reader(book))
+    played = rows[1 : 1 + CHECKED * messages]  # the books start after the first
+    last = levels[CHECKED * messages]
+    traded = sum(int(row[3]) for row in played if row[1] == "4")
+    assert traded > 2 * messages or messages == 1
+    expected = {"bid": int(last[2]), "ask": int(last[0]), "volume": traded}
+    assert beside.our_check(day, CASE | {"messages": messages}, "cpu") == expected
 
 
 def test_the_day_never_fills_a_side_of_the_other_books(day):
-    alive = {1: 0, -1: 0}
-    most, known = 0, set()
-    for _, kind, order, _, _, side in csv.reader(day.open()):
+    alive: dict[str, list[int]] = {}  # order -> side, lots
+    most = 0
+    for _, kind, order, lots, _, side in list(csv.reader(day.open()))[:3_000]:
         if kind == "1":
-            known.add(order)
-            alive[int(side)] += 1
-        elif kind == "3" and order in known:
-            alive[int(side)] -= 1
-        most = max(most, *alive.values())
-    assert most < 100
+            alive[order] = [int(side), int(lots)]
+        elif order in alive:  # not one from before the file
+            alive[order][1] -= int(lots)
+            assert alive[order][1] >= 0
+        resting = [s for s, left in alive.values() if left > 0]
+        most = max(most, resting.count(1), resting.count(-1))
+    assert 30 < most < 100 - 2 * LEVELS  # and those from before
 
 
 def test_our_side_is_measured_with_as_many_messages_a_step_as_asked_for(day):

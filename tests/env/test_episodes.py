@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 import torch
@@ -43,7 +45,7 @@ def check_same(one: Episodes | None, other: Episodes | None) -> None:
     assert one is not None
     assert other is not None
     assert one.count == other.count
-    for name in Episodes._fields[1:]:
+    for name in (field.name for field in fields(Episodes) if field.name != "count"):
         # the rows' returns are float32
         for a, b in zip(*map(_leaves, (getattr(one, name), getattr(other, name))), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-4, err_msg=name)

@@ -164,7 +164,7 @@ def test_the_simulated_gpu_runs_the_noise_market_as_the_cpu_does(simulated):
     assert set(np.unique(here["clock"][..., ms.REGIME])) == {0, 1}
     assert here["done"].any()
     assert here["flag"][..., 0].any(), "no agent broke its drawdown limit"
-    assert here["episodes/count"].sum() > cuda_runs.ENVS, "whole episodes ended in no environment"
+    assert here["episodes/count"].sum() >= cuda_runs.ENVS, "an environment ended no whole episode"
 
 
 def test_the_simulated_gpu_names_the_place_of_a_nan_as_the_cpu_does(simulated):

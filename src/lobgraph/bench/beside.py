@@ -81,13 +81,13 @@ def our_env(day: Path, case: Case, device: str, agents: bool = True) -> Any:
     """Our environments on the day: a step holds as many messages as fit between two decisions."""
     step = case["messages"] * SPACING * 1e-9
     start = OPEN + (FIRST + 1) * SPACING * 1e-9
-    last = start + STEPS * step if agents else start + CHECKED * step
-    end = OPEN + case["day"] * SPACING * 1e-9 if agents else last
-    count = case["agents"] if agents else 0
+    steps, count = (STEPS, case["agents"]) if agents else (CHECKED, 0)
+    # without agents the episode starts between the first message and the second
+    end = OPEN + case["day"] * SPACING * 1e-9 if agents else start + steps * step + 0.5e-9 * SPACING
     overrides = [
         "market.books=[SYN]", f"market.dt={step!r}", f"market.initial_price={MID}", f"env.num_envs={case['envs']}",
-        f"env.episode_steps={STEPS if agents else CHECKED}", f"replay.files={{SYN: '{day}'}}",
-        f"replay.start={start:.9f}", f"replay.end={max(end, last):.9f}",
+        f"env.episode_steps={steps}", f"replay.files={{SYN: '{day}'}}",
+        f"replay.start={start:.9f}", f"replay.end={end:.9f}",
         f"agents.maker.count={count}", f"agents.taker.count={count}",
     ]  # fmt: skip
     return MarketEnv(load_config(None, overrides), seed=0, device=device, autoreset=agents)

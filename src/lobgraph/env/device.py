@@ -133,7 +133,7 @@ def kernels(max_registers: int | None = None) -> dict[Callable[..., None], Any]:
     """
     options: dict[str, Any] = {}
     if not simulated():
-        from numba.cuda.core import config as cuda_config
+        from numba.cuda.core import config as cuda_config  # type: ignore[import-not-found]  # numba-cuda's
 
         folder = Path(numba_config.CACHE_DIR)  # type: ignore[attr-defined]
         if max_registers is not None:

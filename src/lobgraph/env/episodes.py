@@ -6,7 +6,8 @@ On a GPU that is one copy of a few numbers to the host, and the only time a trai
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,8 @@ from .drive import COUNT, HELD, LEAST, MOST, RETURN, SQUARES, STEPS, TERMS, WORT
 ByRole = dict[str, np.ndarray]
 
 
-class Episodes(NamedTuple):
+@dataclass(frozen=True)
+class Episodes:
     """Statistics of the episodes that ended since they were last read; K agents of a role, all float64."""
 
     count: int
@@ -64,7 +66,10 @@ class Episodes(NamedTuple):
         share /= share.sum()
 
         def mean_of(values: Sequence[ByRole]) -> ByRole:
-            return {role: sum(w * x[role] for w, x in zip(share, values, strict=True)) for role in values[0]}
+            return {
+                role: np.sum([w * x[role] for w, x in zip(share, values, strict=True)], axis=0)
+                for role in values[0]
+            }
 
         def extreme(values: Sequence[ByRole], of: Callable[..., Any]) -> ByRole:
             return {role: of([x[role] for x in values], axis=0) for role in values[0]}

@@ -63,7 +63,8 @@ class DeviceLoop:
             "marks": kernel_view(self.marks),
         }
         self._own_views = [view(x) for x in self.actions]
-        self._threads = dict.fromkeys((phases.step_books, phases.renew_books), envs * books)
+        of_books = (phases.step_books, phases.renew_books)
+        self._threads: dict[Callable[..., None], int] = {phase: envs * books for phase in of_books}
         self._envs = envs
         self._configured: dict[tuple[Callable[..., None], int], Any] = {}
         self._regimes = torch.zeros(
@@ -160,7 +161,7 @@ class DeviceLoop:
 
     def _configure(self, phase: Callable[..., None], pointer: int) -> Any:
         block = self.options.block
-        grid = -(-self._threads.get(phase, self._envs) // block)
+        grid = (self._threads.get(phase, self._envs) + block - 1) // block
         stream = cuda.external_stream(pointer) if pointer else 0
         with warnings.catch_warnings():  # of small grids, which small batches have on purpose
             warnings.simplefilter("ignore")
