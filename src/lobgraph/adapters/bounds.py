@@ -67,11 +67,13 @@ def edge_bounds(cfg: Config) -> Bounds:
 def vector_bounds(cfg: Config) -> Bounds:
     """Of an agent's own features, (V,) each; the same for the agents of all roles."""
     limits = [getattr(cfg.agents, role).risk.max_drawdown for role in cfg.counts]
-    limit = min((x for x in limits if x is not None), default=None)
+    limit = min((x for x in limits if x is not None), default=MONEY)
+    most = max(1.0, MONEY / limit)
     bounds = {
         "time_left": (0.0, 1.0),
         "equity": (-math.log1p(MONEY), math.log1p(MONEY)),
-        "drawdown": (0.0, 1.0 if limit is None else max(1.0, MONEY / limit)),
+        # below 0 where a liquidation, the agent's or another's, moved its mark after the peak was taken
+        "drawdown": (-most, most),
     }
     # flags of regimes and shares of books under an event
     return _arrays([bounds.get(name, (0.0, 1.0)) for name in vector_feature_names(cfg)])
