@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 
 from ..config import LEARN, Config, ConfigError
 from ..env.actions import RoleSpec
@@ -147,7 +148,7 @@ class Seat(Batch):
         if self._mates is None:
             own: Any = action[:, None]
         else:
-            own = np.array(self._mates(self._obs), np.float32)
+            own = torch.as_tensor(self._mates(self._obs), dtype=torch.float32).numpy().copy()
             own[:, 0] = action
         self.step({self.role: own})
 

@@ -28,7 +28,9 @@ class RLlibMarket(MultiAgentEnv):
         self._seed: int | None = self.core.market.seed + 1_000_003 * copy_of[0] + copy_of[1]
         self.possible_agents = self.core.names.copy()
         self.agents = self.possible_agents.copy()
-        self.observation_spaces = {n: observation_space(self.core.cfg, observations) for n in self.possible_agents}
+        self.observation_spaces = {
+            n: observation_space(self.core.cfg, observations) for n in self.possible_agents
+        }
         self.action_spaces = {
             n: action_space(self.core.decoders[self.core.role_of[n]]) for n in self.possible_agents
         }

@@ -12,12 +12,14 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from ..config import Config, ConfigError
 from ..rl.actors import Actor
-from .acting import Predict
+from .acting import Predict, as_actor
 from .batch import Seat
 from .decode import Decoder
 from .encode import Encoder, check_choice
 from .registry import as_config
 from .spaces import action_space, observation_space
+
+__all__ = ["Sb3VecEnv", "as_actor", "predictor"]
 
 
 class Sb3VecEnv(VecEnv):

@@ -100,7 +100,9 @@ class TorchRLMarket(EnvBase):
             if decoder.kind == "normalised":
                 return Bounded(-1.0, 1.0, (*lead, width), dtype=torch.float32)
             low, high = (torch.from_numpy(np.tile(b, spec.items)) for b in (spec.low, spec.high))
-            return Bounded(low.expand(*lead, width), high.expand(*lead, width), (*lead, width), dtype=torch.float32)
+            return Bounded(
+                low.expand(*lead, width), high.expand(*lead, width), (*lead, width), dtype=torch.float32
+            )
         count = len(decoder.choices)
         if spec.items == 1:
             return Categorical(count, shape=lead, dtype=torch.int64)
@@ -170,7 +172,9 @@ class TorchRLMarket(EnvBase):
 
 
 def _flags(shape: tuple[int, ...]) -> dict[str, Any]:
-    return {name: Categorical(2, shape=shape, dtype=torch.bool) for name in ("done", "terminated", "truncated")}
+    return {
+        name: Categorical(2, shape=shape, dtype=torch.bool) for name in ("done", "terminated", "truncated")
+    }
 
 
 def _ends(terminated: torch.Tensor, truncated: torch.Tensor) -> dict[str, torch.Tensor]:
