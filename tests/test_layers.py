@@ -24,7 +24,18 @@ ALLOWED = {
     "evaluation": {"config", "market", "data", "env", "agents", "models", "rl"},
     "realism": {"config", "market", "data", "env", "agents", "models", "rl", "evaluation"},
     "report": {"config", "market", "data", "env", "agents", "models", "rl", "evaluation", "realism"},
-    "bench": {"config", "market", "data", "env", "agents", "models", "rl", "adapters", "evaluation", "report"},
+    "bench": {
+        "config",
+        "market",
+        "data",
+        "env",
+        "agents",
+        "models",
+        "rl",
+        "adapters",
+        "evaluation",
+        "report",
+    },
     "validate": {
         "config",
         "market",
@@ -39,7 +50,18 @@ ALLOWED = {
     },
     "cli": set(PARTS) - {"cli", "__main__", "__init__"},
     "__main__": {"cli"},
-    "__init__": {"config", "market", "data", "env", "agents", "models", "rl", "adapters", "evaluation", "report"},
+    "__init__": {
+        "config",
+        "market",
+        "data",
+        "env",
+        "agents",
+        "models",
+        "rl",
+        "adapters",
+        "evaluation",
+        "report",
+    },
 }
 
 

@@ -23,10 +23,14 @@ config = (
         policies={"maker", "taker"},
         policy_mapping_fn=lambda agent, *_, **__: agent.rpartition("_")[0],
     )
-    .training(train_batch_size=args.batch, minibatch_size=min(500, args.batch), num_epochs=4, lr=5e-4, gamma=0.985)
+    .training(
+        train_batch_size=args.batch, minibatch_size=min(500, args.batch), num_epochs=4, lr=5e-4, gamma=0.985
+    )
 )
 algorithm = config.build_algo()
 for iteration in range(args.iterations):
     found = algorithm.train()["env_runners"]
-    print(f"iteration {iteration}: mean return of all agents {found.get('episode_return_mean', float('nan')):.0f}")
+    print(
+        f"iteration {iteration}: mean return of all agents {found.get('episode_return_mean', float('nan')):.0f}"
+    )
 algorithm.stop()

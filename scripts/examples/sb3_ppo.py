@@ -18,6 +18,7 @@ parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.R
 parser.add_argument("--steps", type=int, default=1_600_000, help="environment steps")
 parser.add_argument("--envs", type=int, default=256, help="environments side by side")
 parser.add_argument("--seed", type=int, default=0)
+parser.add_argument("--episodes", type=int, default=1000, help="unseen episodes that are played in the end")
 parser.add_argument("--out", type=Path, default=Path("artifacts/sb3_ppo"), help="model and log go here")
 args = parser.parse_args()
 
@@ -34,4 +35,5 @@ model.save(args.out / "model.zip")
 venv.save(str(args.out / "normalise.pkl"))
 learned = as_actor(predictor(model, venv), cfg, "maker")
 for name, maker in {"PPO": learned, "fixed_spread": "fixed_spread", "glft": "glft"}.items():
-    print(f"{name}: objective {evaluate(cfg, {'maker': maker}, episodes=200)['objective'].mean():.0f} tick-lots an episode")
+    table = evaluate(cfg, {"maker": maker}, episodes=args.episodes)
+    print(f"{name}: objective {table['objective'].mean():.0f} tick-lots an episode")

@@ -20,7 +20,9 @@ parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.R
 parser.add_argument("--steps", type=int, default=400_000, help="environment steps")
 parser.add_argument("--envs", type=int, default=64, help="environments side by side")
 parser.add_argument("--seed", type=int, default=0)
-parser.add_argument("--out", type=Path, default=Path("artifacts/torchrl_mappo"), help="progress.csv goes here")
+parser.add_argument(
+    "--out", type=Path, default=Path("artifacts/torchrl_mappo"), help="progress.csv goes here"
+)
 args = parser.parse_args()
 torch.manual_seed(args.seed)
 T, EPOCHS, MINIBATCHES, SCALE = 32, 4, 4, 0.02  # steps of a rollout; SCALE: of rewards
@@ -34,10 +36,16 @@ for group in market.group_map:  # learners want features of order one
     norm.scale.clamp_(min=0.1)
 actors, losses, optimisers = {}, {}, {}
 for group, names in market.group_map.items():
-    size, width = market.encoder.size, env.full_action_spec_unbatched[group, "action"].shape[-1]
+    size, count, width = (
+        market.encoder.size,
+        len(names),
+        env.full_action_spec_unbatched[group, "action"].shape[-1],
+    )
 
-    def net(out, centralised, size=size, count=len(names)):
-        return MultiAgentMLP(size, out, count, centralised=centralised, share_params=True, depth=2, num_cells=64)
+    def net(out, centralised, size=size, count=count):
+        return MultiAgentMLP(
+            size, out, count, centralised=centralised, share_params=True, depth=2, num_cells=64
+        )
 
     policy = TensorDictModule(
         torch.nn.Sequential(net(2 * width, False), NormalParamExtractor(scale_mapping="biased_softplus_0.35")),
@@ -48,7 +56,13 @@ for group, names in market.group_map.items():
         distribution_class=TanhNormal, return_log_prob=True, log_prob_key=(group, "log_prob"),
     )  # fmt: skip
     critic = TensorDictModule(net(1, True), [(group, "observation")], [(group, "state_value")])
-    loss = ClipPPOLoss(actors[group], critic, entropy_coeff=0.0, normalize_advantage=True, normalize_advantage_exclude_dims=(-1, -2))
+    loss = ClipPPOLoss(
+        actors[group],
+        critic,
+        entropy_coeff=0.0,
+        normalize_advantage=True,
+        normalize_advantage_exclude_dims=(-1, -2),
+    )
     keys = {k: (group, k) for k in ("reward", "action", "done", "terminated", "advantage", "value_target")}
     loss.set_keys(**keys, value=(group, "state_value"), sample_log_prob=(group, "log_prob"))
     loss.make_value_estimator(gamma=0.97, lmbda=0.8)
@@ -66,7 +80,9 @@ for update in range(updates):
         row[group] = float(batch["next", group, "reward"].mean()) * market.cfg.env.episode_steps
         batch["next", group, "reward"] *= SCALE
         with torch.no_grad():
-            loss.value_estimator(batch, params=loss.critic_network_params, target_params=loss.target_critic_network_params)
+            loss.value_estimator(
+                batch, params=loss.critic_network_params, target_params=loss.target_critic_network_params
+            )
         for _ in range(EPOCHS):
             for part in batch.reshape(-1)[torch.randperm(batch.numel())].chunk(MINIBATCHES):
                 terms = loss(part)

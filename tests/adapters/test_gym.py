@@ -52,7 +52,7 @@ def test_ids_cover_the_shipped_scenarios():
     assert {kwargs["cfg"] for kwargs in IDS.values()} == set(scenarios())
     with pytest.raises(ConfigError, match=r"replay\.files"):
         gymnasium.make("lobgraph/Replay-v0")
-    with pytest.raises(ConfigError, match="no scenario; there are .*single_maker"):
+    with pytest.raises(ConfigError, match=r"no scenario; there are .*single_maker"):
         as_config("single_makr")
 
 
@@ -73,7 +73,9 @@ def test_importing_lobgraph_registers_in_either_order_and_imports_nothing(first)
 
 def test_observations_stay_within_their_space_over_long_random_play(many):
     """As many steps as 80 episodes have, the last observations of those that break a limit too."""
-    env = RoleEnv(many, role="maker", others={"maker": "fixed_spread", "taker": "twap", "arbitrageur": "zscore"})
+    env = RoleEnv(
+        many, role="maker", others={"maker": "fixed_spread", "taker": "twap", "arbitrageur": "zscore"}
+    )
     obs, _ = env.reset(seed=0)
     env.action_space.seed(0)
     ends = 0
@@ -243,7 +245,10 @@ def test_choices_lie_within_bounds_and_the_first_does_nothing(many, role):
         ({"others": {"maker": "glft"}}, "role: say which is played"),
         ({"choices": np.zeros((2, 3))}, "choices: belong to"),
         ({"actions": "discrete", "choices": np.full((2, 3), 99.0)}, "choices: must lie within"),
-        ({"actions": "discrete", "choices": np.zeros(3)}, "at least two rows of bid_offset, ask_offset, size"),
+        (
+            {"actions": "discrete", "choices": np.zeros(3)},
+            "at least two rows of bid_offset, ask_offset, size",
+        ),
     ],
 )
 def test_bad_settings_are_named(one, settings, says):

@@ -19,22 +19,34 @@ def test_specs_hold(many, one, actions):
 
 def test_groups_are_the_roles(many):
     env = TorchRLMarket(many, num_envs=2)
-    assert env.group_map == {"maker": ["maker_0", "maker_1"], "taker": ["taker_0"], "arbitrageur": ["arbitrageur_0"]}
-    assert TorchRLMarket(many, num_envs=2, others={"taker": "twap"}).group_map.keys() == {"maker", "arbitrageur"}
+    assert env.group_map == {
+        "maker": ["maker_0", "maker_1"],
+        "taker": ["taker_0"],
+        "arbitrageur": ["arbitrageur_0"],
+    }
+    assert TorchRLMarket(many, num_envs=2, others={"taker": "twap"}).group_map.keys() == {
+        "maker",
+        "arbitrageur",
+    }
     td = env.reset()
     assert td["maker", "observation"].shape == (2, 2, env.encoder.size)
     assert env.full_action_spec["arbitrageur", "action"].shape == (2, 1, 9)
 
 
 def test_numbers_are_marketenvs(many):
-    env, market = TorchRLMarket(many, num_envs=3, seed=2, stagger=False), MarketEnv(many, 3, 2, autoreset=False)
+    env, market = (
+        TorchRLMarket(many, num_envs=3, seed=2, stagger=False),
+        MarketEnv(many, 3, 2, autoreset=False),
+    )
     td, seen = env.reset(), market.reset()
     torch.manual_seed(0)
     for _ in range(15):
         td = env.rand_action(td)
         physical = {}
         for role, spec in market.specs.items():
-            flat = torch.cat([seen[role].nodes.flatten(2), seen[role].edges.flatten(2), seen[role].vector], -1)
+            flat = torch.cat(
+                [seen[role].nodes.flatten(2), seen[role].edges.flatten(2), seen[role].vector], -1
+            )
             assert torch.equal(td[role, "observation"], flat)
             low, high = torch.from_numpy(spec.low), torch.from_numpy(spec.high)
             raw = td[role, "action"].view(3, spec.count, spec.items, -1)

@@ -27,7 +27,9 @@ def test_discrete_actions_and_dicts_pass_too(one, many):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         api_test(lobgraph.aec_env(one, actions="discrete"), num_cycles=100)
-        parallel_api_test(lobgraph.parallel_env(many, observations="dict", actions="discrete"), num_cycles=100)
+        parallel_api_test(
+            lobgraph.parallel_env(many, observations="dict", actions="discrete"), num_cycles=100
+        )
 
 
 def play(env, seed, steps, rng):
@@ -41,7 +43,14 @@ def play(env, seed, steps, rng):
         shape = {n: env.action_space(n).shape for n in env.agents}
         actions = {n: rng.uniform(-1, 1, s).astype(np.float32) for n, s in shape.items()}
         obs, reward, terminated, truncated, infos = env.step(actions)
-        assert obs.keys() == reward.keys() == terminated.keys() == truncated.keys() == infos.keys() == actions.keys()
+        assert (
+            obs.keys()
+            == reward.keys()
+            == terminated.keys()
+            == truncated.keys()
+            == infos.keys()
+            == actions.keys()
+        )
         for n, o in obs.items():
             assert env.observation_space(n).contains(o), n
             assert bool(infos[n]) == (terminated[n] or truncated[n])
@@ -83,9 +92,16 @@ def test_every_agent_gets_what_marketenv_gives_it(many):
                 parts = (x[0, k].ravel() for x in seen[role])
                 if f"{role}_{k}" in obs:
                     assert np.array_equal(obs[f"{role}_{k}"], np.concatenate(list(parts)))
-        drawn = {n: env.action_space(n).low + rng.random(env.action_space(n).shape, np.float32) for n in env.agents}
+        drawn = {
+            n: env.action_space(n).low + rng.random(env.action_space(n).shape, np.float32) for n in env.agents
+        }
         rows = {
-            role: np.stack([drawn.get(f"{role}_{k}", np.zeros((spec.items, len(spec.low)), np.float32)) for k in range(spec.count)])
+            role: np.stack(
+                [
+                    drawn.get(f"{role}_{k}", np.zeros((spec.items, len(spec.low)), np.float32))
+                    for k in range(spec.count)
+                ]
+            )
             for role, spec in market.specs.items()
         }
         obs, reward, *_ = env.step(drawn)

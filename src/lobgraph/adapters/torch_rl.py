@@ -159,7 +159,7 @@ class TorchRLMarket(EnvBase):
     def _observed(self) -> TensorDict:
         """Observations and masks of all groups, copied."""
         envs, out = self.batch.num_envs, self.market.buffers
-        found = TensorDict(batch_size=[envs])
+        found = TensorDict(batch_size=[envs], device=self.device)  # without its device TorchRL would copy all
         for role, spec in self.batch.specs.items():
             own, count = spec.agents, spec.count
             nodes = out.nodes[:, own].reshape(envs * count, *self.encoder.nodes)
@@ -167,7 +167,8 @@ class TorchRLMarket(EnvBase):
             vector = out.vector[:, own].reshape(envs * count, -1)
             flat = torch.from_numpy(self.encoder.flat(nodes, edges, vector)).view(envs, count, -1)
             mask = torch.from_numpy(self.market.state.active[:, own, 0] != 0)
-            found[role] = TensorDict({"observation": flat, "mask": mask}, batch_size=[envs, count])
+            parts = {"observation": flat, "mask": mask}
+            found[role] = TensorDict(parts, batch_size=[envs, count], device=self.device)
         return found
 
 

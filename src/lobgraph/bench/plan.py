@@ -57,7 +57,7 @@ def plan(cores: int, quick: bool) -> list[tuple[Case, Setting]]:
             *((env_steps, replace(base, threads=t)) for t in _threads(cores)),
             *((env_steps, replace(one, events=e)) for e in (1, 10, 100, 400)),
             (env_steps, replace(base, envs=256, books=4)),
-            *_adapters((1, 256)),
+            *_adapters((256,)),
             (train_steps, replace(TRAIN, envs=64, threads=cores)),
         ]
     return [
@@ -79,7 +79,7 @@ def plan(cores: int, quick: bool) -> list[tuple[Case, Setting]]:
         *((env_steps, replace(base, makers=n, takers=n)) for n in AGENTS),
         (env_steps, replace(TRAIN, envs=256)),
         *((env_steps, replace(base, envs=e, events=float(n))) for e in (1, 1024) for n in EVENTS if n != 100),
-        *_adapters((1, 256, 1024)),
+        *_adapters((256, 1024, 4096)),
         *((train_steps, replace(TRAIN, envs=e, threads=cores)) for e in (64, 256, 1024)),
         *((train_steps, replace(TRAIN, envs=256, threads=t)) for t in _threads(cores)[:-1]),
     ]  # fmt: skip
@@ -105,7 +105,7 @@ def _adapters(sizes: Iterable[int]) -> Iterator[tuple[Case, Setting]]:
         if name in ("pettingzoo", "gymnasium"):
             yield case, TRIO
         else:
-            yield from ((case, replace(Setting(), envs=e)) for e in sizes if e > 1)
+            yield from ((case, replace(Setting(), envs=e)) for e in sizes)
 
 
 def _threads(cores: int) -> list[int]:
