@@ -4,8 +4,6 @@ import pytest
 
 from lobgraph.config import make_config
 
-pytest.importorskip("gymnasium")
-
 
 def market(**sections):
     """Two venues and another book; two makers that may break a drawdown limit, a taker with a target, an arbitrageur."""

@@ -35,6 +35,7 @@ def test_random_play(example):
 
 
 def test_own_loop(example):
+    pytest.importorskip("gymnasium")
     lines = example("gymnasium_loop.py", "--rounds", 6, "--envs", 64).splitlines()
     means = [float(line.split("mean ")[1].split(",")[0]) for line in lines]
     assert sum(means[-2:]) > sum(means[:2])  # it learns

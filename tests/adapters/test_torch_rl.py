@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-pytest.importorskip("torchrl")
+pytest.importorskip("torchrl", reason="needs the extra `torchrl`")
 from torchrl.envs.utils import check_env_specs
 
 from lobgraph import MarketEnv

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
-pytest.importorskip("pettingzoo")
+pytest.importorskip("pettingzoo", reason="needs the extra `gym`")
 from pettingzoo.test import api_test, parallel_api_test, parallel_seed_test, seed_test
 
 import lobgraph

@@ -1,5 +1,7 @@
 """Gymnasium: one agent's seat in one market (`RoleEnv`) or in a batch of them (`RoleVectorEnv`). Needs the extra `gym`."""
 
+# pyright: reportMissingImports=false
+# The library is an extra.
 from __future__ import annotations
 
 from collections.abc import Mapping

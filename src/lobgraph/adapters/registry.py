@@ -3,6 +3,8 @@
 Importing lobgraph registers them, and imports no gymnasium for it: where it is not loaded yet, they are registered as soon as it is.
 """
 
+# pyright: reportMissingImports=false
+# gymnasium is an extra.
 from __future__ import annotations
 
 import importlib.abc

@@ -1,5 +1,7 @@
 """RLlib: a MultiAgentEnv of one market with every played agent. Needs the extra `ray`, in a virtual environment of its own."""
 
+# pyright: reportMissingImports=false
+# The library is an extra.
 from __future__ import annotations
 
 from collections.abc import Mapping

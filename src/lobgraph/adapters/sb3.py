@@ -1,5 +1,7 @@
 """Stable-Baselines3: a VecEnv over the batched market, without a wrapper per environment. Needs the extra `sb3`."""
 
+# pyright: reportMissingImports=false
+# The library is an extra.
 from __future__ import annotations
 
 import time

@@ -1,5 +1,7 @@
 """The spaces of gymnasium for what agents see and do. Needs the extra `gym`."""
 
+# pyright: reportMissingImports=false
+# The library is an extra.
 from __future__ import annotations
 
 from typing import Any

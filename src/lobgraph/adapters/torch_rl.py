@@ -6,6 +6,8 @@
 as TorchRL's multi-agent environments have them, so that its losses and BenchMARL's algorithms take the market as it is.
 """
 
+# pyright: reportMissingImports=false
+# The library is an extra.
 from __future__ import annotations
 
 from collections.abc import Mapping

@@ -1,5 +1,7 @@
 """PettingZoo: every played agent of one market acts at once (`ParallelMarket`), or in turn (`aec_env`). Needs the extra `gym`."""
 
+# pyright: reportMissingImports=false
+# The library is an extra.
 from __future__ import annotations
 
 from collections.abc import Mapping

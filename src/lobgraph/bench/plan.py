@@ -37,6 +37,7 @@ NAMES = (
 FLOW_BATCH = 8192  # events of a batch and step in flow_events, at least: the call from Python must not count
 
 TRAIN = Setting(makers=2, takers=0, arbitrageurs=1, books=4)
+ALONE = ("pettingzoo", "gymnasium")  # adapters of one environment
 TRIO = Setting(envs=1, arbitrageurs=1, books=2, events=10.0)  # three agents in one environment
 
 
@@ -102,7 +103,7 @@ def _adapters(sizes: Iterable[int]) -> Iterator[tuple[Case, Setting]]:
     """Each installed adapter: those of one environment with three agents, the others with batches."""
     for name in installed():
         case = partial(adapters, adapter=name)
-        if name in ("pettingzoo", "gymnasium"):
+        if name in ALONE:
             yield case, TRIO
         else:
             yield from ((case, replace(Setting(), envs=e)) for e in sizes)
