@@ -31,7 +31,7 @@ for round_ in range(args.rounds):
         held = observations[:, inventory]
         bid, ask = tried[:, 0] + tried[:, 3] * held, tried[:, 1] + tried[:, 4] * held
         actions = np.stack([bid, ask, tried[:, 2]], -1).clip(-1, 1)
-        observations, rewards, terminated, truncated, _ = envs.step(actions[:, None].astype(np.float32))
+        observations, rewards, terminated, truncated, _ = envs.step(actions.astype(np.float32))
         returns += rewards
         over = (terminated | truncated).any()  # without stagger all end together
     best = tried[np.argsort(returns)[-args.envs // 5 :]]

@@ -130,7 +130,7 @@ def test_seeds_after_the_first_terminal(fragile):
         for _ in range(episodes):
             over = False
             while not over:
-                obs, _, terminated, truncated, _ = env.step(np.zeros((1, 3), np.float32))
+                obs, _, terminated, truncated, _ = env.step(np.zeros(3, np.float32))
                 over = terminated or truncated
                 seen.append(obs)
             seen.append(env.reset()[0])
@@ -195,7 +195,7 @@ def test_terms_sum_to_the_return(fragile_among_others):
 def test_an_ended_episode_must_be_reset(one):
     env = RoleEnv(one)
     with pytest.raises(RuntimeError, match=r"reset\(\)"):
-        env.step(np.zeros((1, 3), np.float32))
+        env.step(np.zeros(3, np.float32))
 
 
 def test_mates_are_held(many):
@@ -215,7 +215,7 @@ def test_actions_in_three_forms_reach_the_market(many):
     physical = np.random.default_rng(0).uniform(spec.low, spec.high, (3, 3)).astype(np.float32)
     normalised = Decoder(many, spec, "normalised")
     assert np.allclose(normalised(normalised.encode(physical)), physical, atol=1e-5)
-    assert np.allclose(normalised(np.full((3, 3), 7.0)), spec.high)
+    assert np.allclose(normalised(np.full(9, 7.0)), spec.high)
     assert np.array_equal(Decoder(many, spec, "physical")(physical), physical)
     table = choices_of(spec)
     assert np.array_equal(Decoder(many, spec, "discrete")(np.array([0, 3, 25])), table[[0, 3, 25]])
@@ -267,7 +267,7 @@ def test_bad_actions_are_named(one):
     env = RoleEnv(one)
     env.reset(seed=0)
     with pytest.raises(ValueError, match="NaN"):
-        env.step(np.full((1, 3), np.nan, np.float32))
+        env.step(np.full(3, np.nan, np.float32))
 
 
 def test_a_flat_observation_is_the_dict_in_order(many):
@@ -287,7 +287,7 @@ def test_render_shows_the_market(many):
     for mode in ("ansi", "rgb_array"):
         env = RoleEnv(many, role="maker", render_mode=mode)
         env.reset(seed=0)
-        env.step(np.zeros((3, 3), np.float32))
+        env.step(np.zeros(9, np.float32))
         shown = env.render()
         if mode == "ansi":
             assert all(book in shown for book in many.market.books)
@@ -315,7 +315,7 @@ def test_a_batch_is_resets_within_the_step_and_hands_over_the_last_observation(f
     rng = np.random.default_rng(1)
     early = 0
     for _ in range(80):
-        actions = rng.uniform(-1, 1, (4, 1, 3)).astype(np.float32)
+        actions = rng.uniform(-1, 1, (4, 3)).astype(np.float32)
         obs, reward, terminated, truncated, infos = batch.step(actions)
         single, gain, ended, cut, info = alone.step(actions[0])
         assert (reward[0], terminated[0], truncated[0]) == (gain, ended, cut)
@@ -352,14 +352,14 @@ def test_what_is_returned_is_not_reused(one):
     env = RoleVectorEnv(one, 2)
     first, _ = env.reset(seed=0)
     kept = first.copy()
-    env.step(np.zeros((2, 1, 3), np.float32))
+    env.step(np.zeros((2, 3), np.float32))
     assert np.array_equal(first, kept)
 
 
 def test_some_of_a_batch_can_be_reset(one):
     env = RoleVectorEnv(one, 3)
     env.reset(seed=0)
-    obs = env.step(np.zeros((3, 1, 3), np.float32))[0]
+    obs = env.step(np.zeros((3, 3), np.float32))[0]
     mask = np.array([False, True, False])
     after, _ = env.reset(options={"reset_mask": mask})
     assert np.array_equal(after[~mask], obs[~mask])
@@ -369,13 +369,13 @@ def test_some_of_a_batch_can_be_reset(one):
     with pytest.raises(ValueError, match="seed: one number"):
         env.reset(seed=[1, 2, 3])
     with pytest.raises(ValueError, match="shape must be"):
-        env.step(np.zeros((2, 1, 3), np.float32))
+        env.step(np.zeros((2, 3), np.float32))
 
 
 def test_stagger_spreads_the_first_ends(one):
     env = RoleVectorEnv(one, 32, stagger=True)
     env.reset(seed=0)
-    ends = [env.step(np.zeros((32, 1, 3), np.float32))[3].sum() for _ in range(20)]
+    ends = [env.step(np.zeros((32, 3), np.float32))[3].sum() for _ in range(20)]
     assert sum(ends) == 32
     assert sum(e > 0 for e in ends) > 10
 

@@ -24,7 +24,7 @@ def test_it_is_the_gymnasium_batch_in_sb3s_words(fragile_among_others):
     sums, lengths, cut_short, early = np.zeros(6), np.zeros(6, int), 0, 0
     for _ in range(60):
         assert np.array_equal(obs, seen)
-        actions = rng.uniform(-1, 1, (6, 1, 3)).astype(np.float32)
+        actions = rng.uniform(-1, 1, (6, 3)).astype(np.float32)
         obs, reward, done, infos = venv.step(actions)
         seen, gain, terminated, truncated, final = batch.step(actions)
         assert np.array_equal(reward, gain.astype(np.float32))
@@ -104,16 +104,16 @@ def test_models_hold_roles_for_others(many):
 
     def predict(observations):
         seen.append(observations.shape)
-        return np.zeros((len(observations), 3, 3), np.float32)
+        return np.zeros((len(observations), 9), np.float32)
 
     act = as_actor(predict, many, "maker")
     venv = Sb3VecEnv(many, 5, role="taker", others={"maker": act})
     venv.reset()
-    venv.step(np.zeros((5, 3, 2), np.float32))
+    venv.step(np.zeros((5, 6), np.float32))
     assert seen == [(10, venv.encoder.size)]
     assert (venv.market.snapshot()["quotes"][:2, :, :, 1] > 0).any()
     bad = as_actor(lambda obs: np.zeros((len(obs), 3)), many, "maker")
-    with pytest.raises(ValueError, match=r"predict must return actions of shape \(20, 3, 3\)"):
+    with pytest.raises(ValueError, match=r"predict must return actions of shape \(20, 9\)"):
         evaluate(many, {"maker": bad}, episodes=10)
 
 

@@ -114,7 +114,7 @@ def test_held_roles_are_no_agents(many):
     assert env.possible_agents == ["maker_0", "maker_1"]
     env.reset(seed=0)
     for _ in range(10):
-        env.step({n: -np.ones((3, 3), np.float32) for n in env.agents})
+        env.step({n: -np.ones(9, np.float32) for n in env.agents})
     assert np.abs(env.market.snapshot()["inventory"][2]).sum() > 0  # the taker trades
     assert np.abs(env.market.snapshot()["inventory"][3]).sum() == 0
     with pytest.raises(ConfigError, match="every role is held"):
@@ -130,8 +130,8 @@ def test_bad_actions_are_named(many):
     for bad, says in (
         ({k: v for k, v in good.items() if k != "taker_0"}, "'taker_0' is missing"),
         (good | {"broker_0": 1}, "'broker_0' is no agent here"),
-        (good | {"maker_1": np.zeros(3)}, r"actions\['maker_1'\]: shape must be \(3, 3\)"),
-        (good | {"maker_1": np.full((3, 3), np.nan)}, "NaN"),
+        (good | {"maker_1": np.zeros(3)}, r"actions\['maker_1'\]: shape must be \(9,\)"),
+        (good | {"maker_1": np.full(9, np.nan)}, "NaN"),
     ):
         with pytest.raises(ValueError, match=says):
             env.step(bad)

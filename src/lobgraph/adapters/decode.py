@@ -1,6 +1,7 @@
 """Actions as other libraries give them -> physical units: as they are, from [-1, 1], or from a table of choices.
 
-In: (..., items, act_dim) float, or (..., items) whole numbers. Out: (..., items, act_dim) float32 within the role's bounds.
+In, of one agent: physical (items, act_dim) float; normalised (items * act_dim,) float, a vector as most libraries want it;
+discrete a whole number, or (items,) of them. Out: (items, act_dim) float32 within the role's bounds.
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ class Decoder:
         self.choices = choices_of(spec) if choices is None else _checked(choices, spec)
         # what one agent gives: its shape, and how many leading axes are left for agents and environments
         self.shape = (spec.items, self.dims)
-        if actions == "discrete":
+        if actions == "normalised":
+            self.shape = (spec.items * self.dims,)
+        elif actions == "discrete":
             self.shape = () if spec.items == 1 else (spec.items,)
 
     def __call__(self, given: np.ndarray) -> np.ndarray:
@@ -63,6 +66,7 @@ class Decoder:
             return np.asarray(given, np.float32)
         if self.kind == "normalised":
             scaled = np.clip(given, -1.0, 1.0, dtype=np.float32)
+            scaled = scaled.reshape(*scaled.shape[:-1], self.spec.items, self.dims)
             scaled *= self._half
             scaled += self._middle
             return scaled
@@ -75,7 +79,8 @@ class Decoder:
 
     def encode(self, physical: np.ndarray) -> np.ndarray:
         """The inverse of "normalised", for those who start from physical units."""
-        return (np.asarray(physical, np.float32) - self._middle) / self._half
+        scaled = (np.asarray(physical, np.float32) - self._middle) / self._half
+        return scaled.reshape(*scaled.shape[:-2], -1)
 
 
 def _checked(choices: np.ndarray, spec: RoleSpec) -> np.ndarray:

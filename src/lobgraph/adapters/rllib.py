@@ -17,7 +17,8 @@ class RLlibMarket(MultiAgentEnv):
     """One market; agents maker_0, taker_0, ... of the roles that nobody holds. RLlib makes one for each environment.
 
     config: the arguments of adapters.zoo.ParallelMarket by name (cfg, others, observations, actions, choices, seed), as
-    `AlgorithmConfig.environment(RLlibMarket, env_config={"cfg": "single_maker"})` hands them over.
+    `AlgorithmConfig.environment(RLlibMarket, env_config={"cfg": "single_maker"})` hands them over. RLlib's own policies take
+    actions "normalised" and "discrete", no Box of two dimensions.
     """
 
     def __init__(self, config: Mapping[str, Any] | None = None) -> None:

@@ -48,7 +48,7 @@ def _rows(bounds: tuple[np.ndarray, np.ndarray], shape: tuple[int, int]) -> spac
 
 
 def action_space(decoder: Decoder) -> spaces.Space[Any]:
-    """Of one agent: a Box (items, act_dim) in physical units or [-1, 1]; Discrete for one item, MultiDiscrete for several."""
+    """Of one agent: a Box (items, act_dim) in physical units, or (items * act_dim,) in [-1, 1]; Discrete, or MultiDiscrete of several items."""
     spec = decoder.spec
     if decoder.kind == "discrete":
         count = len(decoder.choices)
