@@ -3,13 +3,14 @@
 import json
 import sys
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
 from lobgraph import MarketEnv, bench, cli
-from lobgraph.bench import derive, market, plan, start, steps, table, tape, timing, world
+from lobgraph.bench import adapters, derive, market, plan, start, steps, table, tape, timing, world
 from lobgraph.bench.world import Setting
 from lobgraph.config import ConfigError
 from lobgraph.market.state import (
@@ -32,7 +33,13 @@ TINY = [
     *((steps.env_steps, Setting(envs=1, events=e)) for e in (5.0, 20.0, 80.0)),
     (steps.train_steps, Setting(envs=8, books=2, takers=0, arbitrageurs=1)),
     (market.featured_events, Setting(envs=4, events=300.0)),
+    # as many as are installed: none without the extras
+    *(
+        (partial(adapters.adapters, adapter=a), Setting(envs=1 if a in plan.ALONE else 4))
+        for a in adapters.installed()
+    ),
 ]
+KNOWN = set(bench.NAMES) - (set() if adapters.installed() else {"adapters"})
 FIELDS = {
     "name": str, "environments": int, "books": int, "agents_per_role": dict, "events_per_step": float,
     "threads": int, "median": float, "min": float, "max": float, "unit": str,
@@ -57,7 +64,7 @@ def test_a_report_holds_machine_and_cases(report):
         report["machine"]
     )
     assert [c["name"] for c in report["cases"]] == [plan.case_name(f) for f, _ in TINY]
-    assert set(bench.NAMES) == {c["name"] for c in report["cases"]}
+    assert {c["name"] for c in report["cases"]} == KNOWN
     for case in report["cases"]:
         assert {key: type(case[key]) for key in FIELDS} == FIELDS
         assert 0 < case["min"] <= case["median"] <= case["max"]
@@ -66,7 +73,7 @@ def test_a_report_holds_machine_and_cases(report):
 
 
 def test_cases_name_their_sizes(report):
-    flow, replay, messages, books, env, *_, train, _ = report["cases"]
+    flow, replay, messages, books, env, *_, train, _ = report["cases"][: -len(adapters.installed()) or None]
     assert (flow["environments"], flow["books"], flow["agents_per_role"]) == (4, 1, {})
     assert (replay["environments"], replay["agents_per_role"], replay["source"]) == (
         2,
@@ -79,6 +86,15 @@ def test_cases_name_their_sizes(report):
     assert env["agents_per_role"] == {"maker": 1, "taker": 1}
     assert (train["books"], train["agents_per_role"]) == (2, {"maker": 1, "arbitrageur": 1})
     assert sum(train["phase_shares"].values()) == pytest.approx(1.0)
+
+
+@pytest.mark.skipif(not adapters.installed(), reason="no adapter's library is installed")
+def test_adapters_stand_beside_the_native_loop(report):
+    mine = [c for c in report["cases"] if c["name"] == "adapters"]
+    assert [c["adapter"] for c in mine] == adapters.installed()
+    for c in mine:
+        assert c["added_us"] == pytest.approx(1e6 * c["environments"] * (1 / c["median"] - 1 / c["native"]))
+        assert f"{c['adapter']}: {c['median'] / c['native']:.0%} of native" in table.notes_of(c)
 
 
 def test_threads_are_those_used(report):
@@ -105,7 +121,7 @@ def test_progress_and_table_show_every_case(report, capsys):
 
     table.print_report(Console(), report)
     out = capsys.readouterr().out
-    assert all(name in out for name in bench.NAMES)
+    assert all(name in out for name in KNOWN)
     assert "one environment alone" in out
     assert "bytes of state per book" in out
     assert "100.00%" in out
@@ -307,7 +323,7 @@ def test_the_plan_sweeps_every_axis(monkeypatch):
     assert {s.events for s in env if s.envs == 1} == {1, 3, 10, 30, 100, 400}
     assert {s.makers for s in env} >= {1, 10}
     for quick in (True, False):
-        assert {plan.case_name(f) for f, _ in plan.plan(2, quick)} == set(bench.NAMES)
+        assert {plan.case_name(f) for f, _ in plan.plan(2, quick)} == KNOWN
     assert len(plan.plan(2, quick=True)) < len(cases) / 3
 
 

@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "lobgraph"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-PARTS = ("config", "market", "data", "env", "agents", "known", "models", "rl", "evaluation", "realism", "report",
+PARTS = ("config", "market", "data", "env", "agents", "known", "models", "rl", "adapters", "evaluation", "realism", "report",
          "bench", "validate", "cli")  # fmt: skip
 # What each part may import of the others. `__init__` and `bench` offer or measure the whole.
 ALLOWED = {
@@ -20,10 +20,22 @@ ALLOWED = {
     "known": {"config", "market", "data", "env", "agents"},
     "models": {"config", "market", "data", "env"},
     "rl": {"config", "market", "data", "env", "agents", "models"},
+    "adapters": {"config", "market", "data", "env", "agents", "models", "rl"},
     "evaluation": {"config", "market", "data", "env", "agents", "models", "rl"},
     "realism": {"config", "market", "data", "env", "agents", "models", "rl", "evaluation"},
     "report": {"config", "market", "data", "env", "agents", "models", "rl", "evaluation", "realism"},
-    "bench": {"config", "market", "data", "env", "agents", "models", "rl", "evaluation", "report"},
+    "bench": {
+        "config",
+        "market",
+        "data",
+        "env",
+        "agents",
+        "models",
+        "rl",
+        "adapters",
+        "evaluation",
+        "report",
+    },
     "validate": {
         "config",
         "market",
@@ -38,7 +50,18 @@ ALLOWED = {
     },
     "cli": set(PARTS) - {"cli", "__main__", "__init__"},
     "__main__": {"cli"},
-    "__init__": {"config", "market", "data", "env", "agents", "models", "rl", "evaluation", "report"},
+    "__init__": {
+        "config",
+        "market",
+        "data",
+        "env",
+        "agents",
+        "models",
+        "rl",
+        "adapters",
+        "evaluation",
+        "report",
+    },
 }
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..config import Config
 from ..env.actions import RoleSpec
+from ..env.observe import Observation
 from ..market.reading import depth, remaining
 from ..market.state import (
     AGGRESSIVE_BOUGHT,
@@ -54,6 +55,13 @@ class View:
         self.dt = env.cfg.market.dt  # seconds between decisions
         self.steps = env.cfg.env.episode_steps  # decisions in an episode
         self.pairs: np.ndarray = env.cfg.pairs.copy()  # (P, 2) int64 books of each pair
+
+    @property
+    def observation(self) -> Observation:
+        """What a policy of the role sees: nodes (E, K, N, F), edges, vector; the environment's own buffers, not a copy."""
+        env, own = self._env, self.spec.agents
+        edges = env.edges[:, None].expand(-1, self.agents, -1, -1)
+        return Observation(env.nodes[:, own], edges, env.vector[:, own])
 
     # --- the market, the same for every agent ---
 

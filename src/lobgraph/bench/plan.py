@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
+from .adapters import adapters, installed
 from .market import agent_messages, book_messages, featured_events, flow_events
 from .steps import env_steps, train_steps
 from .tape import file_messages, recorded_file, tape_messages
@@ -23,10 +25,20 @@ BOOKS = (4, 16)
 AGENTS = (2, 5, 10)  # per role
 EVENTS = (1, 3, 10, 30, 100, 400)  # per step
 START = "process_start"
-NAMES = ("flow_events", "featured_events", "tape_messages", "agent_messages", "env_steps", "train_steps")
+NAMES = (
+    "flow_events",
+    "featured_events",
+    "tape_messages",
+    "agent_messages",
+    "env_steps",
+    "adapters",
+    "train_steps",
+)
 FLOW_BATCH = 8192  # events of a batch and step in flow_events, at least: the call from Python must not count
 
 TRAIN = Setting(makers=2, takers=0, arbitrageurs=1, books=4)
+ALONE = ("pettingzoo", "gymnasium")  # adapters of one environment
+TRIO = Setting(envs=1, arbitrageurs=1, books=2, events=10.0)  # three agents in one environment
 
 
 def plan(cores: int, quick: bool) -> list[tuple[Case, Setting]]:
@@ -46,6 +58,7 @@ def plan(cores: int, quick: bool) -> list[tuple[Case, Setting]]:
             *((env_steps, replace(base, threads=t)) for t in _threads(cores)),
             *((env_steps, replace(one, events=e)) for e in (1, 10, 100, 400)),
             (env_steps, replace(base, envs=256, books=4)),
+            *_adapters((256,)),
             (train_steps, replace(TRAIN, envs=64, threads=cores)),
         ]
     return [
@@ -67,6 +80,7 @@ def plan(cores: int, quick: bool) -> list[tuple[Case, Setting]]:
         *((env_steps, replace(base, makers=n, takers=n)) for n in AGENTS),
         (env_steps, replace(TRAIN, envs=256)),
         *((env_steps, replace(base, envs=e, events=float(n))) for e in (1, 1024) for n in EVENTS if n != 100),
+        *_adapters((256, 1024, 4096)),
         *((train_steps, replace(TRAIN, envs=e, threads=cores)) for e in (64, 256, 1024)),
         *((train_steps, replace(TRAIN, envs=256, threads=t)) for t in _threads(cores)[:-1]),
     ]  # fmt: skip
@@ -79,8 +93,20 @@ def chosen(cases: Iterable[tuple[Case, Setting]], only: tuple[str, ...]) -> list
 
 def case_name(function: Case) -> str:
     """The name its cases carry."""
+    if isinstance(function, partial):
+        function = function.func
     variants: dict[Case, str] = {file_messages: "tape_messages", book_messages: "agent_messages"}
     return variants.get(function, function.__name__)
+
+
+def _adapters(sizes: Iterable[int]) -> Iterator[tuple[Case, Setting]]:
+    """Each installed adapter: those of one environment with three agents, the others with batches."""
+    for name in installed():
+        case = partial(adapters, adapter=name)
+        if name in ALONE:
+            yield case, TRIO
+        else:
+            yield from ((case, replace(Setting(), envs=e)) for e in sizes)
 
 
 def _threads(cores: int) -> list[int]:

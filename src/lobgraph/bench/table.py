@@ -42,6 +42,11 @@ def notes_of(case: dict[str, Any]) -> str:
         notes.append(" ".join(f"{phase} {share:.0%}" for phase, share in case["phase_shares"].items()))
     if "source" in case:
         notes.append(f"{case['source'].split('_')[0]}, quotes rest {case['resting_share']:.0%}")
+    if "adapter" in case:
+        share = case["median"] / case["native"]
+        notes.append(
+            f"{case['adapter']}: {share:.0%} of native, {case['added_us']:+,.0f} µs a step of the batch"
+        )
     if "carried_out_share" in case:
         notes.append(f"by {case['driver']}, {case['carried_out_share']:.2%} carried out")
     if "gigabytes_per_second" in case:
@@ -56,8 +61,9 @@ def notes_of(case: dict[str, Any]) -> str:
 
 def one_line(case: dict[str, Any]) -> str:
     """Progress: a case that is done."""
+    through = f" ({case['adapter']})" if "adapter" in case else ""
     return (
-        f"  {case['name']}: {case['environments']} envs x {case['books']} books, {agents_of(case)}, "
+        f"  {case['name']}{through}: {case['environments']} envs x {case['books']} books, {agents_of(case)}, "
         f"{case['events_per_step']:.4g} events/step, {case['threads']} threads: "
         f"{case['median']:,.0f} {case['unit']}"
     )

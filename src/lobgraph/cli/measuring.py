@@ -20,7 +20,7 @@ def bench(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="flow_events, featured_events, tape_messages, agent_messages, env_steps, train_steps or process_start; repeatable.",
+            help="flow_events, featured_events, tape_messages, agent_messages, env_steps, adapters, train_steps or process_start; repeatable.",
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N, or auto.")] = "cpu",

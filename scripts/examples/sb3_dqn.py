@@ -1,0 +1,43 @@
+"""Stable-Baselines3's DQN chooses from a table of quotes.
+
+python scripts/examples/sb3_dqn.py --steps 60000 --out artifacts/sb3_dqn
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from stable_baselines3 import DQN
+from stable_baselines3.common.logger import configure
+from stable_baselines3.common.vec_env import VecNormalize
+
+from lobgraph import evaluate, load_config
+from lobgraph.adapters.registry import scenarios
+from lobgraph.adapters.sb3 import Sb3VecEnv, as_actor, predictor
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("--steps", type=int, default=60_000, help="environment steps")
+parser.add_argument("--envs", type=int, default=32, help="environments side by side")
+parser.add_argument("--seed", type=int, default=0)
+parser.add_argument("--episodes", type=int, default=1000, help="unseen episodes that are played in the end")
+parser.add_argument("--out", type=Path, default=Path("artifacts/sb3_dqn"), help="model and log go here")
+args = parser.parse_args()
+
+# Two or three fills a side at most: with the 200 lots of the scenario, what inventory earns hides what an action did.
+cfg = load_config(scenarios()["single_maker"], ["agents.maker.risk.max_inventory=30"])
+offsets = (0.5, 1.0, 2.0)  # ticks; fewer choices than by default are learned sooner
+form = {"actions": "discrete", "choices": np.array([(bid, ask, 10.0) for bid in offsets for ask in offsets])}
+venv = VecNormalize(Sb3VecEnv(cfg, num_envs=args.envs, seed=args.seed, **form), gamma=0.95)
+model = DQN(
+    "MlpPolicy", venv, learning_rate=1e-3, buffer_size=100_000, learning_starts=100 * args.envs, batch_size=128, gamma=0.95,
+    train_freq=1, gradient_steps=4, target_update_interval=args.envs, tau=0.01, exploration_fraction=0.5,
+    policy_kwargs={"net_arch": [64, 64]}, seed=args.seed, device="cpu",
+)  # fmt: skip
+model.set_logger(configure(str(args.out), ["csv"]))
+model.learn(args.steps, log_interval=64)
+model.save(args.out / "model.zip")
+venv.save(str(args.out / "normalise.pkl"))
+learned = as_actor(predictor(model, venv), cfg, "maker", **form)
+for name, maker in {"DQN": learned, "fixed_spread": "fixed_spread", "glft": "glft"}.items():
+    table = evaluate(cfg, {"maker": maker}, episodes=args.episodes)
+    print(f"{name}: objective {table['objective'].mean():.0f} tick-lots an episode")

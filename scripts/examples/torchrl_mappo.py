@@ -1,0 +1,100 @@
+"""MAPPO in TorchRL: a policy and a centralised critic for each group, the makers and the arbitrageur of four books.
+
+python scripts/examples/torchrl_mappo.py --steps 400000 --out artifacts/torchrl_mappo
+"""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+import torch
+from tensordict.nn import TensorDictModule, TensorDictSequential
+from tensordict.nn.distributions import NormalParamExtractor
+from torchrl.envs import ObservationNorm, TransformedEnv
+from torchrl.modules import MultiAgentMLP, ProbabilisticActor, TanhNormal
+from torchrl.objectives import ClipPPOLoss
+
+from lobgraph.adapters.torch_rl import TorchRLMarket
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("--steps", type=int, default=400_000, help="environment steps")
+parser.add_argument("--envs", type=int, default=64, help="environments side by side")
+parser.add_argument("--seed", type=int, default=0)
+parser.add_argument(
+    "--out", type=Path, default=Path("artifacts/torchrl_mappo"), help="progress.csv goes here"
+)
+args = parser.parse_args()
+torch.manual_seed(args.seed)
+T, EPOCHS, MINIBATCHES, SCALE = 32, 4, 4, 0.02  # steps of a rollout; SCALE: of rewards
+
+market = TorchRLMarket("multi_asset_gnn", num_envs=args.envs, seed=args.seed, stagger=True)
+env = TransformedEnv(market)
+for group in market.group_map:  # learners want features of order one
+    norm = ObservationNorm(in_keys=[(group, "observation")], standard_normal=True)
+    env.append_transform(norm)
+    norm.init_stats(T, reduce_dim=(0, 1, 2), cat_dim=1)
+    norm.scale.clamp_(min=0.1)
+actors, losses, optimisers = {}, {}, {}
+for group, names in market.group_map.items():
+    size, count, width = (
+        market.encoder.size,
+        len(names),
+        env.full_action_spec_unbatched[group, "action"].shape[-1],
+    )
+
+    def net(out, centralised, size=size, count=count):
+        return MultiAgentMLP(
+            size, out, count, centralised=centralised, share_params=True, depth=2, num_cells=64
+        )
+
+    policy = TensorDictModule(
+        torch.nn.Sequential(net(2 * width, False), NormalParamExtractor(scale_mapping="biased_softplus_0.35")),
+        [(group, "observation")], [(group, "loc"), (group, "scale")],
+    )  # fmt: skip
+    actors[group] = ProbabilisticActor(
+        policy, in_keys=[(group, "loc"), (group, "scale")], out_keys=[(group, "action")],
+        distribution_class=TanhNormal, return_log_prob=True, log_prob_key=(group, "log_prob"),
+    )  # fmt: skip
+    critic = TensorDictModule(net(1, True), [(group, "observation")], [(group, "state_value")])
+    loss = ClipPPOLoss(
+        actors[group],
+        critic,
+        entropy_coeff=0.0,
+        normalize_advantage=True,
+        normalize_advantage_exclude_dims=(-1, -2),
+    )
+    keys = {k: (group, k) for k in ("reward", "action", "done", "terminated", "advantage", "value_target")}
+    loss.set_keys(**keys, value=(group, "state_value"), sample_log_prob=(group, "log_prob"))
+    loss.make_value_estimator(gamma=0.97, lmbda=0.8)
+    losses[group] = loss
+    optimisers[group] = torch.optim.Adam(loss.parameters(), 1e-3)
+
+rows, last, updates = [], env.reset(), args.steps // (T * args.envs)
+for update in range(updates):
+    with torch.no_grad():
+        act = TensorDictSequential(*actors.values())
+        batch = env.rollout(T, act, tensordict=last, auto_reset=False, break_when_any_done=False)
+        last = env.maybe_reset(env.step_mdp(batch[:, -1]))
+    row = {"steps": (update + 1) * T * args.envs}
+    for group, loss in losses.items():
+        row[group] = float(batch["next", group, "reward"].mean()) * market.cfg.env.episode_steps
+        batch["next", group, "reward"] *= SCALE
+        with torch.no_grad():
+            loss.value_estimator(
+                batch, params=loss.critic_network_params, target_params=loss.target_critic_network_params
+            )
+        for _ in range(EPOCHS):
+            for part in batch.reshape(-1)[torch.randperm(batch.numel())].chunk(MINIBATCHES):
+                terms = loss(part)
+                optimisers[group].zero_grad()
+                (terms["loss_objective"] + terms["loss_critic"]).backward()
+                torch.nn.utils.clip_grad_norm_(loss.parameters(), 1.0)
+                optimisers[group].step()
+        optimisers[group].param_groups[0]["lr"] = 1e-3 * (1 - update / updates)
+    rows.append(row)
+args.out.mkdir(parents=True, exist_ok=True)
+pd.DataFrame(rows).to_csv(args.out / "progress.csv", index=False)
+tenth = max(1, len(rows) // 10)
+for group in losses:
+    first, end = (pd.DataFrame(part)[group].mean() for part in (rows[:tenth], rows[-tenth:]))
+    print(f"{group}: {first:.0f} tick-lots an episode in the first tenth, {end:.0f} in the last")
