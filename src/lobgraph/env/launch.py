@@ -64,7 +64,7 @@ class DeviceLoop:
         }
         self._own_views = [view(x) for x in self.actions]
         of_books = (phases.step_books, phases.renew_books)
-        self._threads: dict[Callable[..., None], int] = {phase: envs * books for phase in of_books}
+        self._threads: dict[Callable[..., None], int] = dict.fromkeys(of_books, envs * books)
         self._envs = envs
         self._configured: dict[tuple[Callable[..., None], int], Any] = {}
         self._regimes = torch.zeros(
