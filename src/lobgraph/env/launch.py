@@ -161,7 +161,7 @@ class DeviceLoop:
 
     def _configure(self, phase: Callable[..., None], pointer: int) -> Any:
         block = self.options.block
-        grid = (self._threads.get(phase, self._envs) + block - 1) // block
+        grid = ((self._threads.get(phase) or self._envs) + block - 1) // block
         stream = cuda.external_stream(pointer) if pointer else 0
         with warnings.catch_warnings():  # of small grids, which small batches have on purpose
             warnings.simplefilter("ignore")
