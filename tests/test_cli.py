@@ -218,7 +218,10 @@ def test_interrupt_exits_with_130(scenario, tmp_path):
             assert time.monotonic() < deadline
             time.sleep(0.2)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        try:
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()  # or the test would wait for it
     assert process.returncode == 130
     assert "Traceback" not in errors
 

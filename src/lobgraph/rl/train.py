@@ -254,16 +254,17 @@ def train_part(
             return None
         evaluator = _evaluator(cfg, env, held)
         _compile(env)
-        path = new_directory(cfg, directory)
-        writer = RunWriter(path, cfg)
-        try:
-            with _interruptible() as interrupted, Progress(cfg, trainer.updates, trainer.samples) as progress:
-                if evaluator is None and cfg.run.evaluate_every:
-                    progress.say(f"no evaluation: {type(env).__name__} has no copy(num_envs, seed)")
-                stopped = _loop(trainer, writer, progress, evaluator, callback, interrupted)
-            history, rewards = writer.frame(), writer.rewards()
-        finally:
-            writer.close()
+        with _interruptible() as interrupted:  # from before there are files on
+            path = new_directory(cfg, directory)
+            writer = RunWriter(path, cfg)
+            try:
+                with Progress(cfg, trainer.updates, trainer.samples) as progress:
+                    if evaluator is None and cfg.run.evaluate_every:
+                        progress.say(f"no evaluation: {type(env).__name__} has no copy(num_envs, seed)")
+                    stopped = _loop(trainer, writer, progress, evaluator, callback, interrupted)
+                history, rewards = writer.frame(), writer.rewards()
+            finally:
+                writer.close()
         if cfg.run.progress:
             print_summary(path, trainer, history, evaluator)
     return Run(path, load_policies(path, trainer.env), history, rewards, stopped)
