@@ -349,7 +349,7 @@ def test_a_recorded_file_is_a_case_of_the_tape(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        (["--only", "env_step"], "env_steps, train_steps, process_start"),
+        (["--only", "env_step"], "env_steps, adapters, train_steps, process_start"),
         (["--json", "{tmp}"], "is a directory; name the file"),
         (["--json", "{tmp}/file/bench.json"], "{tmp}/file"),
     ],

@@ -34,7 +34,7 @@ model = DQN(
     policy_kwargs={"net_arch": [64, 64]}, seed=args.seed, device="cpu",
 )  # fmt: skip
 model.set_logger(configure(str(args.out), ["csv"]))
-model.learn(args.steps, log_interval=64)
+model.learn(args.steps, log_interval=8)
 model.save(args.out / "model.zip")
 venv.save(str(args.out / "normalise.pkl"))
 learned = as_actor(predictor(model, venv), cfg, "maker", **form)

@@ -1,6 +1,6 @@
 """MAPPO in TorchRL: a policy and a centralised critic for each group, the makers and the arbitrageur of four books.
 
-python scripts/examples/torchrl_mappo.py --steps 400000 --out artifacts/torchrl_mappo
+python scripts/examples/torchrl_mappo.py --steps 300000 --out artifacts/torchrl_mappo
 """
 
 import argparse
@@ -10,20 +10,21 @@ import pandas as pd
 import torch
 from tensordict.nn import TensorDictModule, TensorDictSequential
 from tensordict.nn.distributions import NormalParamExtractor
-from torchrl.envs import ObservationNorm, TransformedEnv
+from torchrl.envs import ExplorationType, ObservationNorm, TransformedEnv, set_exploration_type
 from torchrl.modules import MultiAgentMLP, ProbabilisticActor, TanhNormal
 from torchrl.objectives import ClipPPOLoss
 
 from lobgraph.adapters.torch_rl import TorchRLMarket
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("--steps", type=int, default=400_000, help="environment steps")
+parser.add_argument("--steps", type=int, default=300_000, help="environment steps")
 parser.add_argument("--envs", type=int, default=64, help="environments side by side")
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument(
     "--out", type=Path, default=Path("artifacts/torchrl_mappo"), help="progress.csv goes here"
 )
 args = parser.parse_args()
+args.out.mkdir(parents=True, exist_ok=True)
 torch.manual_seed(args.seed)
 T, EPOCHS, MINIBATCHES, SCALE = 32, 4, 4, 0.02  # steps of a rollout; SCALE: of rewards
 
@@ -71,7 +72,7 @@ for group, names in market.group_map.items():
 
 rows, last, updates = [], env.reset(), args.steps // (T * args.envs)
 for update in range(updates):
-    with torch.no_grad():
+    with torch.no_grad(), set_exploration_type(ExplorationType.RANDOM):
         act = TensorDictSequential(*actors.values())
         batch = env.rollout(T, act, tensordict=last, auto_reset=False, break_when_any_done=False)
         last = env.maybe_reset(env.step_mdp(batch[:, -1]))
@@ -92,8 +93,7 @@ for update in range(updates):
                 optimisers[group].step()
         optimisers[group].param_groups[0]["lr"] = 1e-3 * (1 - update / updates)
     rows.append(row)
-args.out.mkdir(parents=True, exist_ok=True)
-pd.DataFrame(rows).to_csv(args.out / "progress.csv", index=False)
+    pd.DataFrame(rows).to_csv(args.out / "progress.csv", index=False)
 tenth = max(1, len(rows) // 10)
 for group in losses:
     first, end = (pd.DataFrame(part)[group].mean() for part in (rows[:tenth], rows[-tenth:]))

@@ -210,7 +210,7 @@ class RoleVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         last = self._observe(ids)
         final = np.full(self.num_envs, None, dtype=object)
         sums = {name: np.zeros(self.num_envs) for name in self.seat.spec.reward_terms}
-        for row, env in enumerate(ids):
+        for row, env in enumerate(ids.tolist()):
             final[env] = last[row] if self.kind == "flat" else {name: x[row] for name, x in last.items()}
             for name, value in self.seat.terms(env).items():
                 sums[name][env] = value

@@ -92,7 +92,7 @@ class Sb3VecEnv(VecEnv):
         ids = np.flatnonzero(ended)
         last = self._observe(ids)
         seconds = round(time.perf_counter() - self._begun, 6)
-        for row, env in enumerate(ids):
+        for row, env in enumerate(ids.tolist()):
             infos[env] = {
                 "terminal_observation": last[row]
                 if self.kind == "flat"

@@ -81,34 +81,36 @@ class TorchRLMarket(EnvBase):
         )
         observations, actions, rewards, dones = (Composite(shape=(envs,)) for _ in range(4))
         for role, spec in self.batch.specs.items():
-            lead, shape = (envs, spec.count), (envs, spec.count)
-            size = (*lead, self.encoder.size)
+            lead = torch.Size((envs, spec.count))
+            size = torch.Size((*lead, self.encoder.size))
             observations[role] = Composite(
                 observation=Bounded(low.expand(size), high.expand(size), size, dtype=torch.float32),
-                mask=Binary(n=spec.count, shape=shape, dtype=torch.bool),
+                mask=Binary(n=spec.count, shape=lead, dtype=torch.bool),
                 shape=lead,
             )
             actions[role] = Composite(action=self._action_spec(role, lead), shape=lead)
-            rewards[role] = Composite(reward=Unbounded((*lead, 1), dtype=torch.float32), shape=lead)
+            rewards[role] = Composite(
+                reward=Unbounded(torch.Size((*lead, 1)), dtype=torch.float32), shape=lead
+            )
             dones[role] = Composite(_flags((*lead, 1)), shape=lead)
         dones.update(_flags((envs, 1)))
         self.observation_spec, self.full_action_spec = observations, actions
         self.full_reward_spec, self.full_done_spec = rewards, dones
 
-    def _action_spec(self, role: str, lead: tuple[int, int]) -> Any:
+    def _action_spec(self, role: str, lead: torch.Size) -> Any:
         decoder, spec = self.decoders[role], self.batch.specs[role]
         if decoder.kind != "discrete":
-            width = spec.items * decoder.dims
+            size = torch.Size((*lead, spec.items * decoder.dims))
             if decoder.kind == "normalised":
-                return Bounded(-1.0, 1.0, (*lead, width), dtype=torch.float32)
+                return Bounded(-1.0, 1.0, size, dtype=torch.float32)
             low, high = (torch.from_numpy(np.tile(b, spec.items)) for b in (spec.low, spec.high))
-            return Bounded(
-                low.expand(*lead, width), high.expand(*lead, width), (*lead, width), dtype=torch.float32
-            )
+            return Bounded(low.expand(size), high.expand(size), size, dtype=torch.float32)
         count = len(decoder.choices)
         if spec.items == 1:
             return Categorical(count, shape=lead, dtype=torch.int64)
-        return MultiCategorical([count] * spec.items, shape=(*lead, spec.items), dtype=torch.int64)
+        return MultiCategorical(
+            [count] * spec.items, shape=torch.Size((*lead, spec.items)), dtype=torch.int64
+        )
 
     def _set_seed(self, seed: int | None) -> None:
         """The next reset of all environments starts episode 0 of this seed."""
@@ -127,11 +129,11 @@ class TorchRLMarket(EnvBase):
             which = which.reshape(self.batch.num_envs)
             self.batch.restart(which.numpy().copy())
         out = self._observed()
-        for role, spec in self.batch.specs.items():
+        for role in self.batch.specs:
             # of environments that go on, what they had ended with stays
             ended = ~out[role, "mask"] & ~which[:, None]
-            out[role].update(_ends(ended[..., None], torch.zeros_like(ended)[..., None]))
-            out[role, "mask"] = out[role, "mask"] | which[:, None].expand(-1, spec.count)
+            own = out.get(role)
+            own.update(_ends(ended[..., None], torch.zeros_like(ended)[..., None]))
         never = torch.zeros((self.batch.num_envs, 1), dtype=torch.bool)
         out.update(_ends(never, never.clone()))
         return out
@@ -151,7 +153,7 @@ class TorchRLMarket(EnvBase):
             own = flags[:, spec.agents]
             truncated = own[..., TRUNCATED]
             gone = own[..., TERMINATED] | ~own[..., ACTIVE]  # in this step, or before
-            out[role].update(_ends(gone[..., None].clone(), truncated[..., None].clone()))
+            out.get(role).update(_ends(gone[..., None].clone(), truncated[..., None].clone()))
             reward = torch.from_numpy(buffers.reward[:, spec.agents].copy())
             out[role, "reward"] = reward[..., None]
             cut |= truncated.any(1, keepdim=True)
@@ -176,7 +178,8 @@ class TorchRLMarket(EnvBase):
 
 def _flags(shape: tuple[int, ...]) -> dict[str, Any]:
     return {
-        name: Categorical(2, shape=shape, dtype=torch.bool) for name in ("done", "terminated", "truncated")
+        name: Categorical(2, shape=torch.Size(shape), dtype=torch.bool)
+        for name in ("done", "terminated", "truncated")
     }
 
 
