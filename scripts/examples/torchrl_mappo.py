@@ -14,6 +14,8 @@ from torchrl.envs import ExplorationType, ObservationNorm, TransformedEnv, set_e
 from torchrl.modules import MultiAgentMLP, ProbabilisticActor, TanhNormal
 from torchrl.objectives import ClipPPOLoss
 
+from lobgraph import load_config
+from lobgraph.adapters.registry import scenarios
 from lobgraph.adapters.torch_rl import TorchRLMarket
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -28,7 +30,9 @@ args.out.mkdir(parents=True, exist_ok=True)
 torch.manual_seed(args.seed)
 T, EPOCHS, MINIBATCHES, SCALE = 32, 4, 4, 0.02  # steps of a rollout; SCALE: of rewards
 
-market = TorchRLMarket("multi_asset_gnn", num_envs=args.envs, seed=args.seed, stagger=True)
+# Two or three fills a side: with the scenario's 200 lots, what inventory earns hides what an action did.
+cfg = load_config(scenarios()["multi_asset_gnn"], ["agents.maker.risk.max_inventory=30"])
+market = TorchRLMarket(cfg, num_envs=args.envs, seed=args.seed, stagger=True)
 env = TransformedEnv(market)
 for group in market.group_map:  # learners want features of order one
     norm = ObservationNorm(in_keys=[(group, "observation")], standard_normal=True)
