@@ -373,6 +373,11 @@ def test_a_bad_override_is_named(override, words):
         assert word in str(error.value)
 
 
+def test_a_bare_off_switches_graphs_off():
+    assert make_config({"name": "x"}, ["run.cuda_graphs=off"]).run.cuda_graphs == "off"
+    assert make_config({"run": {"cuda_graphs": False}}).run.cuda_graphs == "off"
+
+
 def test_overrides_are_a_list():
     with pytest.raises(ConfigError, match="list"):
         load_config(None, "env.num_envs=3")

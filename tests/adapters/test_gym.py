@@ -192,6 +192,14 @@ def test_terms_sum_to_the_return(fragile_among_others):
     assert early > 0
 
 
+@pytest.mark.parametrize("action", [np.zeros(99, np.float32), 1, None, "x"])
+def test_an_action_of_the_wrong_shape_is_named(one, action):
+    env = RoleEnv(one)
+    env.reset()
+    with pytest.raises(ValueError, match=r"action of the maker: shape must be \(3,\), got"):
+        env.step(action)
+
+
 def test_an_ended_episode_must_be_reset(one):
     env = RoleEnv(one)
     with pytest.raises(RuntimeError, match=r"reset\(\)"):

@@ -86,6 +86,10 @@ class RoleEnv(gymnasium.Env[Any, Any]):
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         if not self._running:
             raise RuntimeError("step: the episode has ended or not begun; call reset()")
+        if np.shape(action) != self.action_space.shape:
+            raise ValueError(
+                f"action of the {self.role}: shape must be {self.action_space.shape}, got {np.shape(action)}"
+            )
         seat = self.seat
         seat.play(self.decoder(action)[None])
         terminated, truncated = bool(seat.terminated[0]), bool(seat.truncated[0])

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from .types import (
     LEARN,
@@ -300,7 +300,7 @@ class PPOConfig(Section):
     norm_adv: bool = True
     norm_obs: bool = True
     norm_reward: bool = True
-    # of the policies' matrix products: fp32; tf32 (GPUs only); bf16: bfloat16 in the forward pass. All else is float32
+    # of the policies' matrix products: fp32; tf32 (on GPUs; on the CPU the same as fp32); bf16: bfloat16 in the forward pass. All else is float32
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
     compile: bool = False  # the policies' forward pass through torch.compile; a minute or two at the start
     sharing: Literal["role", "agent", "all"] = (
@@ -333,7 +333,10 @@ class RunConfig(Section):
     )
     # train together on one device each, with env.num_envs / processes environments each
     processes: Annotated[Int, Field(ge=1, le=64)] = 1
-    cuda_graphs: Literal["auto", "off"] = "auto"  # on a GPU record rollout and update once and replay them
+    # YAML reads a bare off as false
+    cuda_graphs: Annotated[Literal["auto", "off"], BeforeValidator(lambda v: "off" if v is False else v)] = (
+        "auto"  # on a GPU record rollout and update once and replay them
+    )
     tensorboard: bool = True
     progress: bool = True
     # where a training runs: auto (the GPU where there is one that can be used, else the CPU), cpu, cuda or cuda:N
