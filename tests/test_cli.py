@@ -212,13 +212,13 @@ def test_interrupt_exits_with_130(scenario, tmp_path):
     args = [sys.executable, "-m", "lobgraph", "train", str(scenario), "--dir", str(tmp_path),
             "--set", "ppo.total_steps=100000000"]  # fmt: skip
     with subprocess.Popen(args, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 900  # kernels may have to be compiled first
-        while not list(tmp_path.glob("tiny/*/rewards.csv")):
-            assert process.poll() is None, process.stderr and process.stderr.read()
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-        process.send_signal(signal.SIGINT)
         try:
+            deadline = time.monotonic() + 900  # kernels may have to be compiled first
+            while not list(tmp_path.glob("tiny/*/rewards.csv")):
+                assert process.poll() is None, process.stderr and process.stderr.read()
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+            process.send_signal(signal.SIGINT)
             _, errors = process.communicate(timeout=60)
         finally:
             process.kill()  # or the test would wait for it
