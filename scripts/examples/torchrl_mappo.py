@@ -41,11 +41,8 @@ for group in market.group_map:  # learners want features of order one
     norm.scale.clamp_(min=0.1)
 actors, losses, optimisers = {}, {}, {}
 for group, names in market.group_map.items():
-    size, count, width = (
-        market.encoder.size,
-        len(names),
-        env.full_action_spec_unbatched[group, "action"].shape[-1],
-    )
+    size, count = market.encoder.size, len(names)
+    width = env.full_action_spec_unbatched[group, "action"].shape[-1]
 
     def net(out, centralised, size=size, count=count):
         return MultiAgentMLP(
@@ -62,12 +59,9 @@ for group, names in market.group_map.items():
     )  # fmt: skip
     critic = TensorDictModule(net(1, True), [(group, "observation")], [(group, "state_value")])
     loss = ClipPPOLoss(
-        actors[group],
-        critic,
-        entropy_coeff=0.0,
-        normalize_advantage=True,
+        actors[group], critic, entropy_coeff=0.0, normalize_advantage=True,
         normalize_advantage_exclude_dims=(-1, -2),
-    )
+    )  # fmt: skip
     keys = {k: (group, k) for k in ("reward", "action", "done", "terminated", "advantage", "value_target")}
     loss.set_keys(**keys, value=(group, "state_value"), sample_log_prob=(group, "log_prob"))
     loss.make_value_estimator(gamma=0.97, lmbda=0.8)

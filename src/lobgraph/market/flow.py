@@ -127,7 +127,7 @@ def event(b, f, regime, a, fundamental, rate, r1, r2):
     else:
         position = below(pick, h[NOISE_BID] + h[NOISE_ASK])
         k = 1 if position >= h[NOISE_BID] else 0
-        _cancel(b, f, a, k, position - k * h[NOISE_BID], fundamental, r2)
+        _cancel(b, f, a, k, position - k * h[NOISE_BID], r2)
 
 
 @inlined()
@@ -155,7 +155,7 @@ def typed_event(b, f, regime, a, fundamental, rate, now, r1, r2):
         _market(b, f, a, 1 - 2 * (j & 1), r2)
     else:
         k = j & 1
-        if _cancel(b, f, a, k, below(pick, h[NOISE_BID + k]), fundamental, r2) == 0:
+        if _cancel(b, f, a, k, below(pick, h[NOISE_BID + k]), r2) == 0:
             return
     excite(b, f, regime, a, j)
 
@@ -194,7 +194,7 @@ def _market(b, f, a, side, r2):
 
 
 @inlined()
-def _cancel(b, f, a, k, position, fundamental, r2):
+def _cancel(b, f, a, k, position, r2):
     """A candidate for a cancel: noise lot number `position` of side k, counted from its best price. Returns 1 if it goes."""
     h = b.head
     side = 1 - 2 * k
