@@ -111,11 +111,6 @@ class RoleEnv(gymnasium.Env[Any, Any]):
         return {"graph": GraphInstance(parts["nodes"], parts.get("edges"), links), "vector": parts["vector"]}
 
     def render(self) -> Any:
-        if self.render_mode is None:
-            gymnasium.logger.warn(
-                'render: give render_mode="ansi" or "rgb_array" when the environment is made'
-            )
-            return None
         return render(self.market, self.render_mode)
 
 

@@ -11,8 +11,13 @@ from ..env.market_env import MarketEnv
 MODES = ("ansi", "rgb_array")
 
 
-def render(market: MarketEnv, mode: str, env: int = 0) -> str | np.ndarray:
-    """ "ansi": text. "rgb_array": (height, width, 3) uint8, a panel for each book."""
+def render(market: MarketEnv, mode: str | None, env: int = 0) -> str | np.ndarray | None:
+    """ "ansi": text. "rgb_array": (height, width, 3) uint8, a panel for each book. None: a warning, and nothing."""
+    if mode is None:
+        import gymnasium
+
+        gymnasium.logger.warn('render: give render_mode="ansi" or "rgb_array" when the environment is made')
+        return None
     shot = market.snapshot(env)
     return _text(market, shot) if mode == "ansi" else _image(market, shot)
 

@@ -89,11 +89,6 @@ class ParallelMarket(ParallelEnv[str, Any, Any]):
         return results
 
     def render(self) -> Any:
-        if self.render_mode is None:
-            gymnasium.logger.warn(
-                'render: give render_mode="ansi" or "rgb_array" when the environment is made'
-            )
-            return None
         return render(self.market, self.render_mode)
 
     def close(self) -> None:
