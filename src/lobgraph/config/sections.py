@@ -320,6 +320,7 @@ class RunConfig(Section):
     seed: Annotated[Int, Field(ge=0, lt=1 << 62)] = 0
     dir: str = "artifacts"  # runs go to dir/name/run
     checkpoint_every: Count = 20  # updates
+    keep: Count = 2  # states of the training that can be resumed, the last ones
     evaluate_every: Annotated[Int, Field(ge=0)] = 20  # updates between evaluations; 0: none
     evaluate_episodes: Annotated[Int, Field(ge=2, le=1 << 20)] = 64  # in each, the same ones
     best_role: Literal["maker", "taker", "arbitrageur"] | None = (

@@ -40,6 +40,7 @@ from ..market.state import (
 )
 from ..market.stress_tables import stress_sizes
 from ..market.tables import make_flow, memory_of
+from . import saved
 from .actions import ACTION_NAMES, RoleSpec, role_specs
 from .drive import (
     ACTIVE,
@@ -225,6 +226,28 @@ class MarketEnv:
         env = self.cfg.env.model_copy(update={"stagger": False})
         device, gpu = self._asked
         return MarketEnv(self.cfg.model_copy(update={"env": env}), num_envs, seed, device, gpu=gpu)
+
+    def save_state(self) -> dict[str, torch.Tensor]:
+        """Copies of all that a step reads and changes, by name, on the CPU: see `load_state`."""
+        self._check_started("save_state")
+        return saved.save(self, self._params.chain)
+
+    def load_state(self, state: Mapping[str, torch.Tensor]) -> dict[str, Observation]:
+        """Go on where `save_state` was called, in this or another batch of the same configuration and size, to the bit.
+
+        Returns the observations. Raises ValueError naming an array that is missing or of another shape.
+        """
+        saved.check(self, self._params.chain, state)
+        obs = self.reset(int(state[saved.SEED]))
+        saved.put_back(self, state)
+        self._params.chain[:] = state[saved.LAW].numpy()
+        if self._loop is not None:
+            self._loop.set_chain(self._params.chain)
+        return obs
+
+    def imbalance(self) -> str | None:
+        """Where cash or lots have been made or lost since the last reset, in words; None: nowhere, as it must be."""
+        return saved.imbalance(self.state.account)
 
     def step(
         self, actions: Mapping[str, torch.Tensor]

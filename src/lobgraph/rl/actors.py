@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..agents.remember import freeze, thaw
 from ..agents.strategy import Strategy, StrategyError, article, make_strategy, strategies
 from ..agents.view import View
 from ..config import LEARN, NOTHING, ROLES, Config, ConfigError
@@ -127,10 +128,9 @@ def actor(
         still = idle(env, role)
         return lambda obs: still
     if isinstance(given, PolicySet):
-        policies = given.subset(role).attach(env)
-        return lambda obs: policies.act(obs, deterministic, generator)[role]
+        return PolicyActor(given, role, env, deterministic, generator)
     if isinstance(given, Strategy):
-        return strategy_actor(given, role, env)
+        return StrategyActor(given, role, env)
     if not callable(given):
         raise ValueError(
             f"agents[{role!r}]: expected a path, a strategy, policies, a function or None, got {type(given).__name__}"
@@ -154,20 +154,22 @@ def idle(env: Any, role: str) -> Tensor:
     )
 
 
-def strategy_actor(strategy: Strategy, role: str, env: Any) -> Act:
+class StrategyActor:
     """A strategy's own copy for this batch of environments, started at its first decision."""
-    own = copy.deepcopy(strategy)
-    spec = env.specs[role]
-    shape = (env.num_envs, spec.count, spec.items, len(spec.action_names))
-    started = False
 
-    def call(obs: Any) -> np.ndarray:
-        nonlocal started
-        view = View(env, role, first=not started)
+    def __init__(self, strategy: Strategy, role: str, env: Any) -> None:
+        self.own, self.role, self.env = copy.deepcopy(strategy), role, env
+        self.spec = spec = env.specs[role]
+        self.shape = (env.num_envs, spec.count, spec.items, len(spec.action_names))
+        self.started = False
+
+    def __call__(self, obs: Any) -> np.ndarray:
+        own, shape = self.own, self.shape
+        view = View(self.env, self.role, first=not self.started)
         try:
-            if not started:
+            if not self.started:
                 own.start(view)
-                started = True
+                self.started = True
             actions = np.asarray(own.act(view))
         except NotImplementedError as error:
             raise StrategyError(str(error)) from error
@@ -175,12 +177,43 @@ def strategy_actor(strategy: Strategy, role: str, env: Any) -> Act:
             raise StrategyError(f"{own}: left the program (SystemExit: {error.code})") from error
         if actions.shape != shape or actions.dtype.kind not in "fiu":
             raise StrategyError(
-                f"{own}: act must return real numbers of shape {shape} (envs, agents, {spec.acts_on}s, "
-                f"{'/'.join(spec.action_names)}), got {actions.dtype} of shape {actions.shape}"
+                f"{own}: act must return real numbers of shape {shape} (envs, agents, {self.spec.acts_on}s, "
+                f"{'/'.join(self.spec.action_names)}), got {actions.dtype} of shape {actions.shape}"
             )
         if np.isnan(actions).any():
-            raise StrategyError(f"{own}: act returned NaN at (env, agent, {spec.acts_on}, action) "
+            raise StrategyError(f"{own}: act returned NaN at (env, agent, {self.spec.acts_on}, action) "
                                 f"{tuple(int(i) for i in np.argwhere(np.isnan(actions))[0])}")  # fmt: skip
         return actions
 
-    return call
+    def save(self) -> tuple[Any, dict[str, np.ndarray]]:
+        """What it remembers; raises StrategyError for what cannot be written down. None before the first decision."""
+        return freeze(self.own) if self.started else (None, {})
+
+    def load(self, tree: Any, arrays: Mapping[str, np.ndarray]) -> None:
+        """Remember that instead; `env` is where it was then."""
+        self.started = tree is not None
+        if self.started:
+            self.own.start(View(self.env, self.role))
+            thaw(tree, self.own, arrays)
+
+
+class PolicyActor:
+    """A policy's own copy for this batch of environments."""
+
+    def __init__(
+        self, policies: PolicySet, role: str, env: Any, deterministic: bool, generator: torch.Generator | None
+    ) -> None:
+        self.own, self.role = policies.subset(role).attach(env), role
+        self.deterministic, self.generator = deterministic, generator
+
+    def __call__(self, obs: Any) -> Tensor:
+        return self.own.act(obs, self.deterministic, self.generator)[self.role]
+
+    def save(self) -> tuple[Any, dict[str, np.ndarray]]:
+        """What its memory holds."""
+        state = self.own.state
+        return (None, {}) if state is None else ("memory", {"memory": state.cpu().numpy()})
+
+    def load(self, tree: Any, arrays: Mapping[str, np.ndarray]) -> None:
+        """Remember that instead."""
+        self.own.state = None if tree is None else torch.from_numpy(arrays["memory"]).to(self.own.device)

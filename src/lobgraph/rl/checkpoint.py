@@ -1,15 +1,18 @@
 """Policies on disk: one safetensors file whose header holds everything needed to use it, and a readable JSON beside it.
 
 Writes are atomic (temporary file in the same directory, fsync, replace, fsync of the directory): a reader sees the old
-file or the new one. The JSON is for people; loading reads the header, so the two cannot disagree.
+file or the new one. A checksum over the tensors stands in the header and is checked on reading. The JSON is for people;
+loading reads the header, so the two cannot disagree.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +26,14 @@ from ..models.policy import PolicyError, PolicySet
 
 FORMAT = 1
 HEADER = "lobgraph"  # the key of the safetensors header
+CHECKSUM = "sha256"  # a key of what stands under it
+TEMPORARY = ".tmp"  # what files end with that are not yet what they will be
 POLICY = Path("checkpoints") / "policy.safetensors"  # within a run directory
 
 
 def write_atomic(path: Path, data: bytes) -> None:
     """Put `data` at `path`, whole or not at all. Raises OSError (full disk, missing directory) and leaves no litter."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=TEMPORARY, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -47,9 +52,43 @@ def write_atomic(path: Path, data: bytes) -> None:
             os.close(directory)
 
 
+def clear_temporaries(directory: Path) -> None:
+    """Remove what writers left that were killed. Nobody else may be writing there."""
+    for path in directory.glob(f".*{TEMPORARY}"):
+        path.unlink(missing_ok=True)
+
+
+def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], about: dict[str, Any]) -> None:
+    """Write `path` (.safetensors) atomically with `about` (plain values) and a checksum in its header. Raises OSError."""
+    own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    about = {**about, "format": FORMAT, CHECKSUM: _checksum(own)}
+    write_atomic(path, save(own, metadata={HEADER: json.dumps(about)}))
+
+
+def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """What `save_tensors` wrote. Raises PolicyError naming a file that is missing, damaged or not one of lobgraph's."""
+    about = read_header(path)
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, OSError, RuntimeError, ValueError) as error:
+        raise PolicyError(f"{path}: a damaged file: {error}") from None
+    if CHECKSUM in about and about[CHECKSUM] != _checksum(tensors):  # older files have none
+        raise PolicyError(f"{path}: a damaged file: its contents are not those of its checksum")
+    return tensors, about
+
+
+def _checksum(tensors: Mapping[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
 def _describe(policies: PolicySet, extra: dict[str, Any]) -> dict[str, Any]:
     return {
-        "format": FORMAT,
         "specs": {role: spec.to_json() for role, spec in policies.specs.items()},
         "graph": policies.graph.model_dump(mode="json"),
         "ppo": policies.ppo.model_dump(mode="json"),
@@ -78,9 +117,8 @@ def save_policies(path: str | Path, policies: PolicySet, **extra: Any) -> Path:
     """Write `path` (.safetensors) and the JSON beside it; `extra` is kept in both (config, update, ...)."""
     path = Path(path)
     about = _describe(policies, extra)
-    tensors = {name: tensor.detach().cpu().clone() for name, tensor in policies.state_dict().items()}
-    write_atomic(path, save(tensors, metadata={HEADER: json.dumps(about)}))
-    readable = json.dumps({**about, "normaliser": _statistics(policies)}, indent=1)
+    save_tensors(path, policies.state_dict(), about)
+    readable = json.dumps({"format": FORMAT, **about, "normaliser": _statistics(policies)}, indent=1)
     write_atomic(path.with_suffix(".json"), readable.encode())
     return path
 
@@ -115,17 +153,13 @@ def load_policies(path: str | Path, env: Any = None) -> PolicySet:
         if not (path / POLICY).is_file():
             raise PolicyError(f"{path}: not a run directory, it has no {POLICY}")
         path = path / POLICY
-    about = read_header(path)
+    tensors, about = load_tensors(path)
     try:
         policies = PolicySet(
             about["specs"], GraphConfig.model_validate(about["graph"]), PPOConfig.model_validate(about["ppo"])
         )
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
         policies.load_state_dict(tensors)
-    except (
-        AttributeError, KeyError, TypeError, ValueError, ValidationError, SafetensorError, RuntimeError
-    ) as error:  # fmt: skip
+    except (AttributeError, KeyError, TypeError, ValueError, ValidationError, RuntimeError) as error:
         raise PolicyError(f"{path}: a damaged policy file: {error}") from None
     for name, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):

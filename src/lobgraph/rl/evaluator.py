@@ -7,7 +7,9 @@ and held roles held. Nothing of the training is touched: it goes on as if there 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import torch
@@ -72,6 +74,16 @@ class Evaluator:
     def out_of_patience(self) -> bool:
         patience = self.cfg.run.patience
         return patience is not None and self.waited >= patience
+
+    def save(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """What it remembers, as plain values and arrays."""
+        values = {"best": self.best, "count": self.count, "waited": self.waited, "latest": self.latest, "most": self._most}  # fmt: skip
+        return values, {} if self._mark is None else {"mark": self._mark}
+
+    def load(self, values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        """Remember that instead."""
+        self.best, self.count, self.waited = values["best"], values["count"], values["waited"]
+        self.latest, self._most, self._mark = dict(values["latest"]), values["most"], arrays.get("mark")
 
     def play(self, policies: PolicySet) -> dict[str, np.ndarray]:
         """Role -> (E,) float64 reward of each environment's first episode, the mean over the role's agents."""

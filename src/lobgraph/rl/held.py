@@ -6,6 +6,7 @@ its own roles alone; the actions of the others are filled in at each step. The n
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from ..config import LEARN, ROLES, ConfigError
 from ..models.policy import PolicySet
-from .actors import Actor, cast
+from .actors import Actor, PolicyActor, StrategyActor, cast
 from .rollout import VectorEnv
 
 
@@ -95,6 +96,32 @@ class HeldEnv:
         for name in ("active", "terms", "final_obs"):
             info[name] = self._own(info[name])
         return self._show(obs), self._own(reward), self._own(terminated), self._own(truncated), info
+
+    def save_state(self) -> dict[str, Tensor]:
+        """The market's, and what the held ones remember; raises StrategyError for what cannot be written down."""
+        saved = dict(self.market.save_state())  # type: ignore[attr-defined]
+        for role, act in self._acts.items():
+            if isinstance(act, StrategyActor | PolicyActor):
+                tree, arrays = act.save()
+                saved |= {f"held.{role}.{name}": torch.from_numpy(x) for name, x in arrays.items()}
+                text = json.dumps(tree).encode()
+                saved[f"held.{role}"] = torch.frombuffer(bytearray(text), dtype=torch.uint8)
+        return saved
+
+    def load_state(self, state: Mapping[str, Tensor]) -> dict[str, Any]:
+        """Go on where `save_state` was called. Raises ValueError as the market does."""
+        own = {name: x for name, x in state.items() if not name.startswith("held.")}
+        obs = self.market.load_state(own)  # type: ignore[attr-defined]
+        self._acts = cast(self.market, self.held)
+        for role, act in self._acts.items():
+            if isinstance(act, StrategyActor | PolicyActor):
+                tree = json.loads(bytes(state[f"held.{role}"].numpy()))
+                prefix = f"held.{role}."
+                act.load(
+                    tree,
+                    {n.removeprefix(prefix): x.numpy() for n, x in state.items() if n.startswith(prefix)},
+                )
+        return self._show(obs)
 
     def _show(self, obs: Any) -> dict[str, Any]:
         """Keep the observations of all roles for the held ones, return the others."""

@@ -2,7 +2,7 @@
 
 Each has its own slice of the environments (numbers rank * E .. (rank + 1) * E - 1 of one family) and the same policies. They
 meet through a file of this machine. Process 0 evaluates, shows and writes; the one that started them only watches: if one
-fails the others are ended and its error is raised here. The first Ctrl-C is passed on to process 0, which ends the training
+fails the others are ended and its error is raised here. The first Ctrl-C (or SIGTERM) is passed on to process 0, which ends the training
 for all of them after the update; the second ends them at once.
 """
 
@@ -31,6 +31,7 @@ from ..env.placement import device_of
 from .group import ALONE, Group
 from .rollout import TrainingError
 from .run import Run
+from .signals import first_stop
 
 PATIENCE = 2.0  # seconds in which others may give a better reason than that their partner is gone
 
@@ -64,8 +65,8 @@ def check_parts(cfg: Config) -> None:
         raise ConfigError(f"run.processes: {cfg.run.processes} must divide env.num_envs = {cfg.env.num_envs}")
 
 
-def train_together(cfg: Config, directory: str | Path | None = None) -> Run:
-    """`train` in cfg.run.processes processes. Returns the run that process 0 wrote; its policies know no market yet."""
+def train_together(cfg: Config, directory: str | Path | None = None, resuming: bool = False) -> Run:
+    """`train` or `resume` in cfg.run.processes processes. Returns the run that process 0 wrote; its policies know no market yet."""
     check_parts(cfg)
     place_of(cfg, Group(0, cfg.run.processes))
     context = multiprocessing.get_context("spawn")  # a fork would have torch's threads, but not run them
@@ -78,6 +79,7 @@ def train_together(cfg: Config, directory: str | Path | None = None) -> Run:
                     rank,
                     cfg.model_dump(exclude_unset=True),
                     directory,
+                    resuming,
                     f"{meeting}/file",
                     os.getpid(),
                     theirs,
@@ -87,7 +89,7 @@ def train_together(cfg: Config, directory: str | Path | None = None) -> Run:
                 theirs.close()
                 workers.append(worker)
                 pipes[ours] = rank
-            with _passed_on(workers[0]):
+            with first_stop(lambda: _ask(workers[0])):
                 path, stopped = _results(pipes, workers)[0]
         finally:
             for worker in workers:
@@ -130,24 +132,9 @@ def _results(pipes: dict[Connection, int], workers: list[Any]) -> dict[int, Any]
     return results
 
 
-@contextmanager
-def _passed_on(worker: Any) -> Iterator[None]:
-    """The first SIGINT goes to `worker`; the second is this process's own."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals reach the main thread only
-        return
-    before = signal.getsignal(signal.SIGINT)
-
-    def handle(*_: Any) -> None:
-        signal.signal(signal.SIGINT, before)
-        if worker.is_alive():
-            os.kill(worker.pid, signal.SIGINT)
-
-    signal.signal(signal.SIGINT, handle)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+def _ask(worker: Any) -> None:
+    if worker.is_alive():
+        os.kill(worker.pid, signal.SIGINT)
 
 
 # --- in a process of its own ---
@@ -168,6 +155,7 @@ def _work(
     rank: int,
     settings: dict[str, Any],
     directory: str | Path | None,
+    resuming: bool,
     meeting: str,
     parent: int,
     pipe: Connection,
@@ -184,7 +172,7 @@ def _work(
         cfg = make_config(settings)
         group = Group(rank, cfg.run.processes)
         with _meeting(group, place_of(cfg, group), meeting):
-            run = train_part(cfg, group, directory)
+            run = train_part(cfg, group, directory, resuming=resuming)
             told = (True, None if run is None else (str(run.directory), run.stopped))
             pipe.send(told)
     except BaseException as error:

@@ -31,7 +31,8 @@ SHARE = 0.1  # of the updates that count as the start, and as the end, in the su
 class Progress:
     """Shows updates as they come; silent with `run.progress: false`."""
 
-    def __init__(self, cfg: Config, updates: int, samples: int) -> None:
+    def __init__(self, cfg: Config, updates: int, samples: int, done: int = 0) -> None:
+        """done: updates of before, whose time is not this process's."""
         self.console = Console(highlight=False)
         self.updates, self.samples = updates, samples
         self.quiet = not cfg.run.progress
@@ -50,7 +51,8 @@ class Progress:
             console=self.console,
             disable=not self.live,
         )
-        self.task = self.bar.add_task(cfg.name, total=updates, text="")
+        self.done = done
+        self.task = self.bar.add_task(cfg.name, total=updates, text="", completed=done)
 
     def __enter__(self) -> Self:
         self.bar.start()
@@ -77,7 +79,9 @@ class Progress:
             self.bar.update(self.task, completed=update, text=evaluated or text)
         elif update == self.updates or update % max(1, self.updates // LINES) == 0 or update == 1:
             told = "  ".join(filter(None, (text, evaluated)))
-            line = state(update, self.updates, self.samples, told, time.perf_counter() - self.start)
+            line = state(
+                update, self.updates, self.samples, told, time.perf_counter() - self.start, self.done
+            )
             self.console.print(line, soft_wrap=True)
 
     def say(self, text: str) -> None:
@@ -85,9 +89,9 @@ class Progress:
             self.console.print(text, soft_wrap=True)
 
 
-def state(update: int, updates: int, samples: int, told: str, elapsed: float) -> str:
-    """A plain line: how far a training is, and how long the rest will take if it goes on as in `elapsed` seconds."""
-    left = elapsed / update * (updates - update)
+def state(update: int, updates: int, samples: int, told: str, elapsed: float, done: int = 0) -> str:
+    """A plain line: how far a training is, and how long the rest will take if it goes on as in `elapsed` seconds, since update `done`."""
+    left = elapsed / (update - done) * (updates - update)
     return (
         f"update {update}/{updates}  {update * samples:,} steps  {told}  {elapsed:.0f} s, {left:.0f} s left"
     )

@@ -229,6 +229,11 @@ class Rollout:
         self._count_observations(*seen, None)
         self.policies.commit()
 
+    def carried(self) -> dict[str, Tensor]:
+        """What the next rollout takes over from this one, by name; change it in place."""
+        running = {f"{role} running": store.running for role, store in self.roles.items()}
+        return {"memory": self._now, "starts": self._starts, "alive": self.alive, **running}
+
     @torch.inference_mode()
     def collect(self) -> None:
         """Fill the storage with T steps of the current policies. Raises TrainingError for what is not finite."""

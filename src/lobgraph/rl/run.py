@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -41,6 +41,7 @@ REWARD_COLUMNS = (
     "length_mean",  # steps
     "actor",  # learn, or what held the role (agents.<role>.actor)
 )
+PLAN = "plan.json"  # what was asked for: the configuration and the seeds, there before anything else
 PACKAGES = ("lobgraph", "torch", "torch-geometric", "numba", "numpy", "pandas", "pyarrow", "safetensors")
 
 
@@ -86,11 +87,11 @@ def numbered_directory(parent: str | Path, name: str) -> Path:
 
 @contextmanager
 def kept_if_used(path: Path) -> Iterator[Path]:
-    """Remove the directory again if what is done with it fails before a file stands in it."""
+    """Remove the directory again if what is done with it fails before a file (other than the plan) stands in it."""
     try:
         yield path
     except BaseException:
-        if not any(p.is_file() for p in path.rglob("*")):
+        if not any(p.is_file() and p.name != PLAN for p in path.rglob("*")):
             shutil.rmtree(path, ignore_errors=True)
         raise
 
@@ -101,12 +102,33 @@ def new_directory(cfg: Config, directory: str | Path | None = None) -> Path:
         path = numbered_directory(Path(cfg.run.dir) / cfg.name, f"s{cfg.run.seed}")
     else:
         path = Path(directory)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if path.exists() and (not path.is_dir() or any(p.name != PLAN for p in path.iterdir())):
             raise FileExistsError(f"{path}: exists and is not empty; a run never overwrites another")
         path.mkdir(parents=True, exist_ok=True)
     for sub in ("checkpoints", "figures"):
         (path / sub).mkdir(exist_ok=True)
     return path
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Hold the directory for one training; the lock goes with the process, however that ends. Raises FileExistsError if another
+    holds it. Without effect where the system has no such locks (Windows).
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FileExistsError(f"{directory}: another training is writing here") from None
+        yield
+    finally:
+        os.close(handle)
 
 
 def _git_revision() -> str | None:
@@ -158,23 +180,53 @@ def machine_info(cfg: Config) -> dict[str, Any]:
 
 
 class RunWriter:
-    """Writes a run's files: rewards.csv grows by update, the rest is replaced whole at every checkpoint."""
+    """Writes a run's files: rewards.csv grows by update, the rest is replaced whole at every checkpoint.
 
-    def __init__(self, directory: Path, cfg: Config) -> None:
+    since: values of a state (resume.py) that the tables are cut back to; None: a new run.
+    """
+
+    def __init__(self, directory: Path, cfg: Config, since: Mapping[str, Any] | None = None) -> None:
         self.directory, self.cfg = directory, cfg
         self.history: list[dict[str, float]] = []
+        about = machine_info(cfg)
+        if since is not None:
+            about = self._cut_back(since, about)
         write_atomic(directory / "config.yaml", dump_config(cfg).encode())
-        write_atomic(directory / "machine.json", json.dumps(machine_info(cfg), indent=1).encode())
-        self._csv = open(directory / "rewards.csv", "w", newline="", encoding="utf-8")  # noqa: SIM115 (kept open)
+        write_atomic(directory / "machine.json", json.dumps(about, indent=1).encode())
+        mode = "w" if since is None else "a"
+        self._csv = open(directory / "rewards.csv", mode, newline="", encoding="utf-8")  # noqa: SIM115 (kept open)
         self._rows = csv.writer(self._csv)
-        self._rows.writerow(REWARD_COLUMNS)
+        if since is None:
+            self._rows.writerow(REWARD_COLUMNS)
         self._csv.flush()
-        self._best = False  # whether a best policy has been saved
+        self._best = bool(since and since["best"])  # whether a best policy has been saved
         self._board: Any = None
         if cfg.run.tensorboard:
             from torch.utils.tensorboard import SummaryWriter  # slow to import
 
-            self._board = SummaryWriter(str(directory / "tensorboard"), flush_secs=30)
+            after = None if since is None else since["env_steps"] + 1
+            self._board = SummaryWriter(str(directory / "tensorboard"), flush_secs=30, purge_step=after)
+
+    def _cut_back(self, since: Mapping[str, Any], about: dict[str, Any]) -> dict[str, Any]:
+        """Forget what was written after the state; returns machine.json with this start added to it."""
+        table = self.directory / "rewards.csv"
+        if not table.is_file() or table.stat().st_size < since["csv_size"]:
+            raise FileNotFoundError(
+                f"{table}: shorter than the run's last checkpoint says; it cannot be resumed"
+            )
+        os.truncate(table, since["csv_size"])
+        if since["update"]:
+            frame = pd.read_parquet(self.directory / "metrics.parquet")
+            frame = frame[frame["update"] <= since["update"]]
+            self.history = frame.to_dict("records")  # type: ignore[assignment]
+        before = json.loads((self.directory / "machine.json").read_text())
+        return {**before, "resumed": [*before.get("resumed", []), {"update": since["update"], **about}]}
+
+    def reached(self) -> dict[str, Any]:
+        """How far the tables are, on the disk, for `since`."""
+        self._csv.flush()
+        os.fsync(self._csv.fileno())
+        return {"csv_size": os.fstat(self._csv.fileno()).st_size, "best": self._best}
 
     def add(self, metrics: dict[str, float], rewards: list[dict[str, Any]]) -> None:
         """One update's metrics and its rows of rewards.csv."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from ..env.episodes import Episodes
 from ..models.normalise import RunningMoments
 from ..models.policy import PolicySet, make_policies
 from .actors import Actor, held_actors, idle
-from .checkpoint import load_policies
+from .checkpoint import clear_temporaries, load_policies, load_tensors
 from .evaluator import SEED, Evaluator, check_evaluation
 from .graphs import use_graphs
 from .group import ALONE, Group, read
@@ -27,9 +26,11 @@ from .held import check_learners, hold
 from .ppo import PPO
 from .processes import place_of, train_together
 from .progress import Progress, print_summary
+from .resume import Keeper, ResumeError, config_of, differences, find_state, part_of, put_back
 from .rollout import Rollout, TrainingError, VectorEnv, aims_of
-from .run import Run, RunWriter, Stopped, new_directory
+from .run import Run, RunWriter, Stopped, locked, new_directory
 from .schedules import between, share
+from .signals import STOPS, first_stop
 
 STOPPED = {
     "interrupted": "interrupted",
@@ -234,14 +235,40 @@ def train(
     return run
 
 
+def resume(
+    directory: str | Path,
+    overrides: list[str] | None = None,
+    *,
+    callback: Callback | None = None,
+    env: VectorEnv | None = None,
+) -> Run:
+    """Go on with the training of a run that was stopped or killed, to its end: weights, metrics and rewards.csv (but for times)
+    are those of one that was never stopped, to the bit, with as many threads on the same versions; a difference is said.
+
+    overrides: only of resume.FREE; with another ppo.total_steps schedules follow the new one from here on. callback, env: as in
+    `train`; env must be of the kind that the run was trained in. Raises ResumeError if there is no state to go on from,
+    FileExistsError while another process trains in the directory, and what `train` does.
+    """
+    path = Path(directory)
+    if not path.is_dir():
+        raise FileNotFoundError(f"{path}: no such run directory")
+    cfg = config_of(find_state(path), overrides)
+    if cfg.run.processes > 1:
+        return train_together(cfg, path, resuming=True)
+    run = train_part(cfg, ALONE, path, callback, env, resuming=True)
+    assert run is not None
+    return run
+
+
 def train_part(
     cfg: Config,
     group: Group,
     directory: str | Path | None = None,
     callback: Callback | None = None,
     env: VectorEnv | None = None,
+    resuming: bool = False,
 ) -> Run | None:
-    """`train` as one process of a group; those beyond process 0 write nothing, and return None."""
+    """`train` or `resume` as one process of a group; those beyond process 0 write but their states, and return None."""
     roles = list(cfg.counts if env is None else env.specs)
     held = held_actors(cfg, roles)
     check_learners([role for role in roles if role not in held], roles)
@@ -250,24 +277,57 @@ def train_part(
         trainer = Trainer(cfg, env, held, group)
         check_evaluation(cfg, env, list(trainer.env.specs))
         if group.rank:
-            _loop(trainer, None, None, None, None, threading.Event())
+            path = Path(group.told(""))
+            _restore(trainer, None, path, resuming)
+            _loop(trainer, Keeper(path, cfg, group))
             return None
         evaluator = _evaluator(cfg, env, held)
         _compile(env)
-        with _interruptible() as interrupted:  # from before there are files on
-            path = new_directory(cfg, directory)
-            writer = RunWriter(path, cfg)
-            try:
-                with Progress(cfg, trainer.updates, trainer.samples) as progress:
-                    if evaluator is None and cfg.run.evaluate_every:
-                        progress.say(f"no evaluation: {type(env).__name__} has no copy(num_envs, seed)")
-                    stopped = _loop(trainer, writer, progress, evaluator, callback, interrupted)
-                history, rewards = writer.frame(), writer.rewards()
-            finally:
-                writer.close()
+        interrupted = threading.Event()
+        stops = STOPS if group.alone else STOPS[:1]  # a SIGTERM to one of several is to end it
+        with first_stop(interrupted.set, stops):  # from before there are files on
+            path = Path(directory) if resuming and directory is not None else new_directory(cfg, directory)
+            with locked(path):
+                group.told(str(path))
+                clear_temporaries(path)
+                clear_temporaries(path / "checkpoints")
+                keeper = Keeper(path, cfg, group)
+                since, odd = _restore(trainer, evaluator, path, resuming)
+                writer = RunWriter(path, cfg, since)
+                try:
+                    with Progress(cfg, trainer.updates, trainer.samples, trainer.update) as progress:
+                        if evaluator is None and cfg.run.evaluate_every:
+                            progress.say(f"no evaluation: {type(env).__name__} has no copy(num_envs, seed)")
+                        if since is not None:
+                            progress.say(f"resumed after update {trainer.update} of {trainer.updates}")
+                        for line in odd:
+                            progress.say(
+                                f"not as it was: {line}; equal to rounding from here on, not to the bit"
+                            )
+                        stopped = _loop(
+                            trainer, keeper, writer, progress, evaluator, callback, interrupted, since
+                        )
+                    history, rewards = writer.frame(), writer.rewards()
+                finally:
+                    writer.close()
         if cfg.run.progress:
             print_summary(path, trainer, history, evaluator)
     return Run(path, load_policies(path, trainer.env), history, rewards, stopped)
+
+
+def _restore(
+    trainer: Trainer, evaluator: Evaluator | None, path: Path, resuming: bool
+) -> tuple[dict[str, Any] | None, list[str]]:
+    """Make the trainer what the directory's last state says. Returns the state's values (None: a new run), and what differs now."""
+    if not resuming:
+        return None, []
+    state = part_of(find_state(path), trainer.group)
+    tensors, about = load_tensors(state)
+    try:
+        put_back(trainer, evaluator, tensors, about)
+    except (KeyError, ValueError, RuntimeError, TypeError) as error:
+        raise ResumeError(f"{state}: does not fit this training: {error}") from None
+    return about, differences(about, trainer)
 
 
 def _compile(env: VectorEnv) -> None:
@@ -302,46 +362,96 @@ def _evaluator(cfg: Config, env: VectorEnv, held: Mapping[str, Actor]) -> Evalua
 
 def _loop(
     trainer: Trainer,
-    writer: RunWriter | None,
-    progress: Progress | None,
-    evaluator: Evaluator | None,
-    callback: Callback | None,
-    interrupted: threading.Event,
+    keeper: Keeper,
+    writer: RunWriter | None = None,
+    progress: Progress | None = None,
+    evaluator: Evaluator | None = None,
+    callback: Callback | None = None,
+    interrupted: threading.Event | None = None,
+    since: Mapping[str, Any] | None = None,
 ) -> Stopped:
     """Train to the end, or until somebody stops it. Returns who did. Without a writer process 0 decides and tells."""
-    start = perf_counter()
-    trainer.start()
+    start = perf_counter() - (since["seconds"] if since else 0.0)
+    if not trainer.update:
+        trainer.start()
     stopped: Stopped = ""
+    if evaluator is not None and evaluator.out_of_patience:
+        stopped = "patience"
+    stopped = trainer.group.told(stopped)
+    saved = trainer.update if since else -1
+    if since is None:
+        saved = _checkpoint(trainer, keeper, writer, evaluator, saved, 0.0)
     while trainer.update < trainer.updates and not stopped:
         metrics = trainer.step()
-        if writer is None or progress is None:
+        if writer is None or progress is None or interrupted is None:
             stopped = trainer.group.told(stopped)
-            continue
-        seconds = perf_counter() - start
-        if evaluator is not None and evaluator.due(trainer.update, trainer.updates):
-            counts = trainer.stage == len(trainer.cfg.curriculum)  # the curriculum goes on in any case
-            metrics |= evaluator.evaluate(trainer.policies, trainer.update, counts)
-            if evaluator.best == trainer.update:
-                writer.checkpoint(trainer.policies, trainer.update, trainer.env_steps, evaluator.latest)
-        writer.add(metrics, trainer.reward_rows(seconds))
-        progress.show(metrics)
-        if callback is not None and callback(trainer, metrics):
-            stopped = "callback"
-        elif interrupted.is_set():
-            stopped = "interrupted"
-        elif evaluator is not None and evaluator.out_of_patience and trainer.update < trainer.updates:
-            stopped = "patience"
-        stopped = trainer.group.told(stopped)
+        else:
+            seconds = perf_counter() - start
+            if evaluator is not None and evaluator.due(trainer.update, trainer.updates):
+                counts = trainer.stage == len(trainer.cfg.curriculum)  # the curriculum goes on in any case
+                metrics |= evaluator.evaluate(trainer.policies, trainer.update, counts)
+                if evaluator.best == trainer.update:
+                    with _told_where(trainer, saved, writer.directory):
+                        writer.checkpoint(
+                            trainer.policies, trainer.update, trainer.env_steps, evaluator.latest
+                        )
+            with _told_where(trainer, saved, writer.directory):
+                writer.add(metrics, trainer.reward_rows(seconds))
+            progress.show(metrics)
+            if callback is not None and callback(trainer, metrics):
+                stopped = "callback"
+            elif interrupted.is_set():
+                stopped = "interrupted"
+            elif evaluator is not None and evaluator.out_of_patience and trainer.update < trainer.updates:
+                stopped = "patience"
+            stopped = trainer.group.told(stopped)
         if stopped or trainer.update % trainer.cfg.run.checkpoint_every == 0:
-            writer.checkpoint(trainer.policies, trainer.update, trainer.env_steps)
+            saved = _checkpoint(trainer, keeper, writer, evaluator, saved, perf_counter() - start)
+    if saved < trainer.update:
+        _checkpoint(trainer, keeper, writer, evaluator, saved, perf_counter() - start)
     if writer is None or progress is None:
         return stopped
     if stopped:
         where = f"after update {trainer.update} of {trainer.updates}; saved to {writer.directory}"
         progress.say(f"{STOPPED[stopped]} {where}")
-    elif trainer.update % trainer.cfg.run.checkpoint_every:
-        writer.checkpoint(trainer.policies, trainer.update, trainer.env_steps)
+        if stopped in ("interrupted", "callback") and not keeper.why:
+            progress.say(f"to go on: lobgraph train --resume {writer.directory}")
+    if keeper.why:
+        progress.say(f"cannot be resumed: {keeper.why}")
     return stopped
+
+
+def _checkpoint(
+    trainer: Trainer,
+    keeper: Keeper,
+    writer: RunWriter | None,
+    evaluator: Evaluator | None,
+    before: int,
+    seconds: float,
+) -> int:
+    """Write the policies, the tables and then the state. Returns the update; before: that of the last one."""
+    with _told_where(trainer, before, keeper.places.parent):
+        values: dict[str, Any] = {"seconds": seconds}
+        if writer is not None:
+            if trainer.update:
+                writer.checkpoint(trainer.policies, trainer.update, trainer.env_steps)
+            values |= writer.reached()
+        keeper.save(trainer, evaluator, **values)
+    return trainer.update
+
+
+@contextmanager
+def _told_where(trainer: Trainer, saved: int, directory: Path) -> Iterator[None]:
+    """Say of a file that could not be written what is left."""
+    try:
+        yield
+    except OSError as error:
+        left = f"that of update {saved} is whole" if saved >= 0 else "there is none yet"
+        what = f"{error.filename or directory}: {error.strerror or error}"
+        raise TrainingError(
+            f"update {trainer.update}: could not write {what}; training stops. The last checkpoint: {left}; "
+            f"to go on: lobgraph train --resume {directory}"
+        ) from error
 
 
 @contextmanager
@@ -367,23 +477,3 @@ def _products(precision: str) -> Iterator[None]:
     finally:
         if torch.get_float32_matmul_precision() != before:
             torch.set_float32_matmul_precision(before)
-
-
-@contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """The first SIGINT sets the event and restores the old handler, so that the second one stops the program."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event  # signals reach the main thread only
-        return
-    before = signal.getsignal(signal.SIGINT)
-
-    def handle(*_: Any) -> None:
-        event.set()
-        signal.signal(signal.SIGINT, before)
-
-    signal.signal(signal.SIGINT, handle)
-    try:
-        yield event
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,194 @@
+"""The whole of a training in one file, so that it goes on to the bit: policies, normalisers, optimiser, random states, what the
+rollout carries over, the markets themselves, what the evaluations have found, and how far the tables had come.
+
+A state is written last of all at a checkpoint: one that can be read stands for a run whose other files are at least as far.
+Every process of a group writes its own. The newest that all of them have whole is the one to go on from.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..agents.strategy import StrategyError
+from ..config import Config, ConfigError, make_config
+from ..models.policy import PolicyError
+from .checkpoint import load_tensors, read_header, save_tensors
+from .group import ALONE, Group
+
+if TYPE_CHECKING:
+    from .evaluator import Evaluator
+    from .train import Trainer
+
+STATES = re.compile(r"state-(\d+)(?:-(\d+)of(\d+))?\.safetensors")
+# What may differ from the run's own configuration: how a training shows itself, and how long it is
+FREE = ("ppo.total_steps", "run.progress", "run.checkpoint_every", "run.keep", "run.tensorboard")
+
+
+class ResumeError(ValueError):
+    """A training that cannot go on: says what is missing or differs, and where."""
+
+
+# --- a training as tensors and plain values ---
+
+
+def state_of(trainer: Trainer, evaluator: Evaluator | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors (copies are not made) and values, of this process. Raises StrategyError for what cannot be written down."""
+    tensors: dict[str, Tensor] = {}
+
+    def put(prefix: str, parts: Mapping[str, Tensor]) -> None:
+        tensors.update({f"{prefix}.{name}": x for name, x in parts.items()})
+
+    put("policies", trainer.policies.state_dict())
+    put("adam", trainer.ppo.optimizer.state.get(trainer.ppo.flat, {}))
+    put("random", {"sampling": trainer.sampling.get_state(), "shuffling": trainer.shuffling.get_state()})
+    put("rollout", trainer.rollout.carried())
+    put("env", trainer.env.save_state())  # type: ignore[attr-defined]
+    values: dict[str, Any] = {"update": trainer.update, "env_steps": trainer.env_steps}
+    if evaluator is not None:
+        values["evaluator"], marks = evaluator.save()
+        put("evaluator", {name: torch.from_numpy(x) for name, x in marks.items()})
+    return tensors, values
+
+
+def put_back(
+    trainer: Trainer, evaluator: Evaluator | None, tensors: Mapping[str, Tensor], values: Mapping[str, Any]
+) -> None:
+    """Make a new Trainer what that one was. Raises ResumeError, ValueError or KeyError for what does not fit."""
+
+    def of(prefix: str) -> dict[str, Tensor]:
+        return {name.removeprefix(f"{prefix}."): x for name, x in tensors.items() if name.startswith(f"{prefix}.")}  # fmt: skip
+
+    trainer.env.load_state(of("env"))  # type: ignore[attr-defined]
+    for name, place in trainer.rollout.carried().items():
+        place.copy_(_fitting(of("rollout"), name, place))
+    own = trainer.policies.state_dict()
+    for name, place in own.items():
+        place.copy_(_fitting(of("policies"), name, place))
+    ppo = trainer.ppo
+    adam = {name: x.to(ppo.flat.device, copy=True) for name, x in of("adam").items()}
+    if adam:
+        ppo.optimizer.state[ppo.flat] = adam
+    random = of("random")
+    trainer.sampling.set_state(random["sampling"])
+    trainer.shuffling.set_state(random["shuffling"])
+    trainer.update, trainer.env_steps = int(values["update"]), int(values["env_steps"])
+    if evaluator is not None:
+        evaluator.load(values["evaluator"], {name: x.numpy() for name, x in of("evaluator").items()})
+
+
+def _fitting(saved: Mapping[str, Tensor], name: str, place: Tensor) -> Tensor:
+    if saved[name].shape != place.shape:
+        raise ResumeError(f"{name} is {tuple(saved[name].shape)}, and should be {tuple(place.shape)}")
+    return saved[name]
+
+
+# --- its files ---
+
+
+class Keeper:
+    """Writes the states of one process of a training into DIR/checkpoints, the last `keep` of them.
+
+    What cannot be saved (an environment without save_state, a strategy that remembers strange things) is not: `why` says so.
+    """
+
+    def __init__(self, directory: Path, cfg: Config, group: Group = ALONE) -> None:
+        self.places, self.cfg, self.group = directory / "checkpoints", cfg, group
+        self.keep = cfg.run.keep if group.alone else max(cfg.run.keep, 2)  # one process may be a state ahead
+        self.why = ""
+
+    def save(self, trainer: Trainer, evaluator: Evaluator | None, **values: Any) -> None:
+        """Write the state of now; `values` are kept beside. Raises OSError; the states before are whole then."""
+        if self.why:
+            return
+        if not hasattr(trainer.market, "save_state"):
+            self.why = f"{type(trainer.market).__name__} has no save_state"
+            return
+        try:
+            tensors, own = state_of(trainer, evaluator)
+        except StrategyError as error:
+            self.why = str(error)
+            for path in self._states():
+                path.unlink(missing_ok=True)  # to go on from there would be to go on from another training
+            return
+        about = {
+            "config": self.cfg.model_dump(mode="json"), "threads": torch.get_num_threads(), "torch": torch.__version__,
+            "device": trainer.policies.device.type, **own, **values,
+        }  # fmt: skip
+        part = "" if self.group.alone else f"-{self.group.rank}of{self.group.size}"
+        save_tensors(self.places / f"state-{trainer.update:07d}{part}.safetensors", tensors, about)
+        for path in self._states()[: -self.keep]:
+            path.unlink(missing_ok=True)
+
+    def _states(self) -> list[Path]:
+        """This process's, the oldest first."""
+        wanted = (None, None) if self.group.alone else (str(self.group.rank), str(self.group.size))
+        return [path for path, _, part in _files(self.places) if part == wanted]
+
+
+def _files(places: Path) -> list[tuple[Path, int, tuple[str | None, str | None]]]:
+    """Path, update, (rank, size) of each state, the oldest first."""
+    found = [(path, STATES.fullmatch(path.name)) for path in places.glob("state-*.safetensors")]
+    return sorted((path, int(m[1]), (m[2], m[3])) for path, m in found if m)
+
+
+def find_state(directory: Path) -> Path:
+    """The newest state, of process 0 where there are several, from which all of them can go on. Raises ResumeError.
+
+    One that is damaged is passed over for the one before.
+    """
+    places, reasons = directory / "checkpoints", []
+    for path, update, (rank, size) in reversed(_files(places)):
+        if rank not in (None, "0"):
+            continue
+        parts = [path] if size is None else [places / f"state-{update:07d}-{r}of{size}.safetensors" for r in range(int(size))]  # fmt: skip
+        try:
+            for part in parts:
+                load_tensors(part)
+        except PolicyError as error:
+            reasons.append(str(error))
+            continue
+        return path
+    detail = f"; {reasons[0]}" if reasons else ""
+    raise ResumeError(f"{directory}: holds no state of a training that can be read{detail}")
+
+
+def part_of(state: Path, group: Group) -> Path:
+    """The file of the group's process beside that of process 0. Raises ResumeError if it was another number of processes."""
+    match = STATES.fullmatch(state.name)
+    size = int(match[3] or 1) if match else 1
+    if size != group.size:
+        raise ResumeError(f"{state}: was trained by {size} processes; resume it with as many")
+    return state if group.alone else state.with_name(f"{state.name.split('-0of')[0]}-{group.rank}of{size}.safetensors")  # fmt: skip
+
+
+def config_of(state: Path, overrides: list[str] | None = None) -> Config:
+    """The configuration of the training. Raises ConfigError for an override that would make it another one."""
+    for text in overrides or ():
+        key = text.partition("=")[0].strip()
+        if key not in FREE:
+            raise ConfigError(f"{key}: a resumed training keeps its configuration; what may change: {', '.join(FREE)}")  # fmt: skip
+    about = read_header(state)
+    return make_config(about["config"], overrides or (), str(state))
+
+
+def differences(about: Mapping[str, Any], trainer: Trainer) -> list[str]:
+    """What is not as it was, and makes the results equal to rounding only."""
+    now = {
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "device": trainer.policies.device.type,
+    }
+    names = {"threads": "torch threads", "torch": "torch", "device": "device"}
+    return [f"{names[key]}: {value}, was {about[key]}" for key, value in now.items() if about.get(key, value) != value]  # fmt: skip
+
+
+def same(a: float, b: float) -> bool:
+    """Equal, or both not a number."""
+    return a == b or bool(np.isnan(a) and np.isnan(b))

@@ -1,0 +1,376 @@
+"""A training that was stopped, killed or damaged goes on as if it had not been: to the bit."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from toy import ToyEnv, toy_config
+
+from lobgraph.agents.remember import freeze, thaw
+from lobgraph.agents.strategy import Strategy, StrategyError
+from lobgraph.config import Config, ConfigError, load_config
+from lobgraph.env.market_env import MarketEnv
+from lobgraph.models.policy import PolicyError
+from lobgraph.rl.checkpoint import load_policies, load_tensors
+from lobgraph.rl.resume import ResumeError, find_state
+from lobgraph.rl.rollout import TrainingError
+from lobgraph.rl.run import Run, locked
+from lobgraph.rl.train import resume, train
+
+TINY = (
+    "env.num_envs=8", "env.episode_steps=12", "env.threads=1", "ppo.rollout_steps=8", "ppo.minibatches=2", "ppo.epochs=2",
+    "ppo.total_steps=448", "graph.hidden=16", "run.evaluate_every=3", "run.evaluate_episodes=4", "run.checkpoint_every=2",
+    "run.progress=false", "run.tensorboard=false",
+)  # fmt: skip
+MARKETS = {
+    "maker, taker that learn": ("agents.maker.count=1", "agents.taker.count=1"),
+    "memory": ("agents.maker.count=1", "graph.memory=gru"),
+    "held strategies that remember": (
+        "market.books=2", "agents.maker.count=1", "agents.taker.count=1", "agents.taker.actor=ma_crossover:fast=2,slow=4",
+        "agents.taker.target=0", "agents.arbitrageur.count=1", "agents.arbitrageur.actor=zscore",
+    ),
+    "a curriculum and schedules": (
+        "agents.maker.count=1", "ppo.lr_schedule=linear", "ppo.std_end=0.2",
+        "curriculum=[{until: 0.5, initial: {normal: 1.0}, switch: 0.0}]",
+    ),
+    "features of the flow": (
+        "agents.maker.count=1", "flow.hawkes={branching: 0.6, decays: [20.0, 0.5]}", "flow.metaorders={active: 10}",
+    ),
+}  # fmt: skip
+
+
+def config(*overrides: str) -> Config:
+    return load_config(None, [*TINY, *overrides])
+
+
+def assert_same(a: Run, b: Run) -> None:
+    """Weights, metrics and rows, all but times; and the whole state at the end, markets included."""
+    for name in ("checkpoints/last", "checkpoints/policy"):
+        one, two = (load_tensors(run.directory / f"{name}.safetensors")[0] for run in (a, b))
+        assert one.keys() == two.keys()
+        assert all(torch.equal(one[key], two[key]) for key in one), name
+    timed = [c for c in a.history if c.startswith("time/")]
+    pd.testing.assert_frame_equal(a.history.drop(columns=timed), b.history.drop(columns=timed), check_exact=True)  # fmt: skip
+    pd.testing.assert_frame_equal(
+        *(x.rewards.drop(columns="seconds") for x in (a, b)), check_exact=True  # type: ignore[arg-type]
+    )  # fmt: skip
+    one, two = (load_tensors(find_state(run.directory))[0] for run in (a, b))
+    assert one.keys() == two.keys()
+    for key in one:
+        assert one[key].dtype == two[key].dtype
+        assert torch.equal(_bits(one[key]), _bits(two[key])), key
+
+
+def _bits(x: torch.Tensor) -> torch.Tensor:
+    return x.contiguous().reshape(-1).view(torch.uint8)
+
+
+def stop_at(update: int) -> Any:
+    return lambda trainer, metrics: trainer.update == update
+
+
+@pytest.mark.parametrize("market", MARKETS)
+def test_stopped_and_resumed_is_never_stopped(tmp_path: Path, market: str) -> None:
+    cfg = config(*MARKETS[market])
+    whole = train(cfg, directory=tmp_path / "whole")
+    train(cfg, directory=tmp_path / "parts", callback=stop_at(3))
+    resume(tmp_path / "parts", callback=stop_at(4))
+    assert_same(whole, resume(tmp_path / "parts"))
+
+
+def test_what_a_killed_run_did_after_its_state_is_forgotten(tmp_path: Path) -> None:
+    """Killed: nothing after the state is orderly. The tables are cut back, the policies written anew."""
+    cfg = config("agents.maker.count=1")
+    whole = train(cfg, directory=tmp_path / "whole")
+
+    class Killed(BaseException):
+        pass
+
+    def kill(trainer: Any, metrics: Any) -> None:
+        if trainer.update == 5:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(cfg, directory=tmp_path / "parts", callback=kill)
+    (tmp_path / "parts" / "checkpoints" / ".last.safetensors.abc.tmp").write_bytes(b"half")
+    with open(tmp_path / "parts" / "rewards.csv", "a") as file:
+        file.write("6,3")
+    assert find_state(tmp_path / "parts").name == "state-0000004.safetensors"
+    assert_same(whole, resume(tmp_path / "parts"))
+    assert not list((tmp_path / "parts").rglob("*.tmp"))
+
+
+def test_a_run_that_never_saved_a_policy_starts_anew(tmp_path: Path) -> None:
+    cfg = config("agents.maker.count=1")
+    whole = train(cfg, directory=tmp_path / "whole")
+
+    class Killed(BaseException):
+        pass
+
+    def kill(trainer: Any, metrics: Any) -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        train(cfg, directory=tmp_path / "parts", callback=kill)
+    assert find_state(tmp_path / "parts").name == "state-0000000.safetensors"
+    assert_same(whole, resume(tmp_path / "parts"))
+
+
+@pytest.fixture
+def stopped(tmp_path: Path) -> Path:
+    train(config("agents.maker.count=1"), directory=tmp_path / "run", callback=stop_at(4))
+    return tmp_path / "run"
+
+
+def test_a_damaged_state_is_passed_over_for_the_one_before(stopped: Path, tmp_path: Path) -> None:
+    whole = train(config("agents.maker.count=1"), directory=tmp_path / "whole")
+    last = find_state(stopped)
+    data = bytearray(last.read_bytes())
+    data[-100] ^= 1  # one bit, in the tensors: nothing but the checksum tells
+    last.write_bytes(data)
+    with pytest.raises(PolicyError, match="checksum"):
+        load_tensors(last)
+    assert find_state(stopped).name == "state-0000002.safetensors"
+    assert_same(whole, resume(stopped))
+
+
+def test_no_state_left(stopped: Path) -> None:
+    for path in stopped.glob("checkpoints/state-*"):
+        path.write_bytes(b"not a state")
+    with pytest.raises(ResumeError, match=r"holds no state.*state-0000004"):
+        resume(stopped)
+    with pytest.raises(FileNotFoundError, match="no such run"):
+        resume(stopped / "nowhere")
+
+
+def test_only_the_last_states_are_kept(tmp_path: Path) -> None:
+    train(config("agents.maker.count=1", "run.checkpoint_every=1", "run.keep=3"), directory=tmp_path / "run")
+    names = sorted(p.name for p in (tmp_path / "run" / "checkpoints").glob("state-*"))
+    assert names == [f"state-000000{k}.safetensors" for k in (5, 6, 7)]
+
+
+def test_finished_runs_stay_as_they_are(tmp_path: Path) -> None:
+    run = train(config("agents.maker.count=1"), directory=tmp_path / "run")
+    before = (tmp_path / "run" / "rewards.csv").read_bytes()
+    again = resume(tmp_path / "run")
+    assert_same(run, again)
+    assert (tmp_path / "run" / "rewards.csv").read_bytes() == before
+    machine = json.loads((tmp_path / "run" / "machine.json").read_text())
+    assert [start["update"] for start in machine["resumed"]] == [7]
+
+
+def test_a_longer_training_goes_on(stopped: Path) -> None:
+    run = resume(stopped, ["ppo.total_steps=640"])
+    assert list(run.history["update"]) == list(range(1, 11))
+    assert load_config(stopped / "config.yaml").ppo.total_steps == 640
+
+
+def test_another_configuration_is_refused(stopped: Path) -> None:
+    with pytest.raises(ConfigError, match=r"ppo\.lr: a resumed training keeps its configuration"):
+        resume(stopped, ["ppo.lr=1"])
+
+
+def test_one_directory_has_one_training(stopped: Path) -> None:
+    with locked(stopped), pytest.raises(FileExistsError, match="another training is writing"):
+        resume(stopped)
+    assert len(resume(stopped).history) == 7
+
+
+def test_another_number_of_threads_is_said(stopped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = find_state(stopped)
+    from lobgraph.rl.checkpoint import CHECKSUM, HEADER, save_tensors
+
+    tensors, about = load_tensors(path)
+    assert about["threads"] == 1
+    assert HEADER not in about
+    del about[CHECKSUM]
+    save_tensors(path, tensors, about | {"threads": 7})
+    resume(stopped, ["run.progress=true"])
+    assert "torch threads: 1, was 7" in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_patience_stays_out(tmp_path: Path) -> None:
+    """A run that its own evaluations ended is at its end."""
+    cfg = config("agents.maker.count=1", "run.patience=1", "run.evaluate_every=1", "ppo.lr=1e-9", "ppo.total_steps=6400")  # fmt: skip
+    run = train(cfg, directory=tmp_path / "run")
+    assert run.stopped == "patience"
+    again = resume(tmp_path / "run")
+    assert again.stopped == "patience"
+    assert len(again.history) == len(run.history)
+
+
+def test_an_environment_without_state_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cfg = toy_config("ppo.total_steps=1024", "run.progress=true")
+    train(cfg, directory=tmp_path / "run", env=ToyEnv({"maker": 1}))
+    assert "cannot be resumed: ToyEnv has no save_state" in capsys.readouterr().out.replace("\n", " ")
+    with pytest.raises(ResumeError, match="holds no state"):
+        resume(tmp_path / "run")
+
+
+# --- disks ---
+
+
+def test_a_full_disk_stops_with_the_last_checkpoint_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg = config("agents.maker.count=1")
+    whole = train(cfg, directory=tmp_path / "whole")
+    real = os.fsync
+
+    def full(handle: int) -> None:
+        real(handle)
+        name = os.readlink(f"/proc/self/fd/{handle}") if sys.platform == "linux" else ""
+        if "state-0000004" in name or not name:
+            raise OSError(28, "No space left on device", name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("lobgraph.rl.checkpoint.os.fsync", full)
+        with pytest.raises(TrainingError, match=r"update 4: could not write .*No space left.*that of update 2 is whole.*--resume"):
+            train(cfg, directory=tmp_path / "run")
+    assert not list((tmp_path / "run").rglob("*.tmp"))
+    assert find_state(tmp_path / "run").name == "state-0000002.safetensors"
+    load_policies(tmp_path / "run")
+    assert_same(whole, resume(tmp_path / "run"))
+
+
+def test_a_directory_that_vanishes_stops_the_training(tmp_path: Path) -> None:
+    def remove(trainer: Any, metrics: Any) -> None:
+        shutil.rmtree(tmp_path / "run", ignore_errors=True)
+
+    with pytest.raises(TrainingError, match="could not write"):
+        train(config("agents.maker.count=1"), directory=tmp_path / "run", callback=remove)
+
+
+# --- signals ---
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
+def test_sigterm_finishes_the_update_and_saves(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+
+    def press(trainer: Any, metrics: Any) -> None:
+        if trainer.update == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    run = train(config("agents.maker.count=1"), directory=tmp_path / "run", callback=press)
+    assert run.stopped == "interrupted"
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert find_state(tmp_path / "run").name == "state-0000003.safetensors"
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_it_ends_the_same(tmp_path: Path) -> None:
+    """SIGKILL at random moments, resumed until done; a third of the state files then read as they should."""
+    cfg = config("agents.maker.count=1", "run.checkpoint_every=1", "ppo.total_steps=3840")
+    whole = train(cfg, directory=tmp_path / "whole")
+    program = f"""
+import sys
+from lobgraph import load_config
+from lobgraph.rl.train import resume, train
+from lobgraph.config import make_config
+if sys.argv[1] == "new":
+    train(make_config({cfg.model_dump(mode="json")!r}), directory=sys.argv[2])
+else:
+    resume(sys.argv[2])
+"""
+    rng, kills, mode, path = np.random.default_rng(0), 0, "new", tmp_path / "parts"
+    while True:
+        child = subprocess.Popen([sys.executable, "-c", program, mode, str(path)])
+        while child.poll() is None and not any(path.glob("checkpoints/state-*")):
+            pass
+        mode = "again"
+        try:
+            child.wait(rng.uniform(2.0, 8.0))
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+            kills += 1
+            continue
+        assert child.returncode == 0
+        break
+    assert kills >= 2
+    assert_same(whole, Run.load(path))
+
+
+# --- the parts ---
+
+
+def test_a_market_goes_on_to_the_bit() -> None:
+    cfg = config("market.books=3", "agents.maker.count=2", "agents.taker.count=1", "agents.arbitrageur.count=1")
+    rng = torch.Generator().manual_seed(0)
+
+    def actions(env: MarketEnv) -> dict[str, torch.Tensor]:
+        return {
+            role: torch.rand(env.num_envs, s.count, s.items, len(s.action_names), generator=rng) * 4 - 1
+            for role, s in env.specs.items()
+        }
+
+    one, two = MarketEnv(cfg, seed=3), MarketEnv(cfg, seed=8)
+    one.reset()
+    for _ in range(30):
+        one.step(actions(one))
+    two.load_state(one.save_state())
+    for _ in range(30):
+        now = actions(one)
+        one.step(now)
+        two.step(now)
+        for a, b in zip((*one.state, *one.buffers), (*two.state, *two.buffers), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_a_market_of_another_size_is_refused() -> None:
+    one, two = MarketEnv(config("agents.maker.count=1")), MarketEnv(config("agents.maker.count=2"))
+    one.reset()
+    with pytest.raises(ValueError, match=r"state\.order is"):
+        two.load_state(one.save_state())
+    saved = one.save_state()
+    del saved["state.head"]
+    with pytest.raises(ValueError, match=r"state\.head"):
+        one.load_state(saved)
+
+
+class Odd(Strategy):
+    role, name = "maker", ""
+
+    def start(self, view: Any) -> None:
+        self.random = np.random.default_rng(1)
+        self.seen = [np.arange(3), {"a": (1, 2.5, None)}]
+        self.inf = -np.inf
+        self.count = np.int64(3)
+
+
+def test_what_a_strategy_remembers() -> None:
+    one, two = Odd(), Odd()
+    for x in (one, two):
+        x.start(None)
+    one.random.random(5)
+    one.seen = [np.arange(4.0), {"a": (1, 2.5, "b"), "c": np.array([True])}]
+    one.later = np.nan  # type: ignore[attr-defined]  # made after the start
+    tree, arrays = freeze(one)
+    thaw(json.loads(json.dumps(tree)), two, arrays)
+    assert two.random.random() == one.random.random()
+    np.testing.assert_array_equal(two.seen[0], one.seen[0])
+    assert two.seen[1]["a"] == [1, 2.5, "b"] or two.seen[1]["a"] == (1, 2.5, "b")
+    assert two.inf == -np.inf
+    assert np.isnan(two.later)  # type: ignore[attr-defined]
+    assert two.count == 3
+
+
+@pytest.mark.parametrize("thing", [lambda: 0, torch.zeros(2), object, np.array(["text"])])
+def test_what_cannot_be_remembered_is_named(thing: Any) -> None:
+    one = Odd()
+    one.thing = [thing]  # type: ignore[attr-defined]
+    with pytest.raises(StrategyError, match=r"Odd\.thing\[0\]: a \w+ cannot be saved"):
+        freeze(one)
+    one.thing = one  # type: ignore[attr-defined]
+    with pytest.raises(StrategyError, match="refers to itself"):
+        freeze(one)
