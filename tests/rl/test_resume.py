@@ -19,9 +19,12 @@ from lobgraph.agents.remember import freeze, thaw
 from lobgraph.agents.strategy import Strategy, StrategyError
 from lobgraph.config import Config, ConfigError, load_config
 from lobgraph.env.market_env import MarketEnv
+from lobgraph.market.state import CASH
 from lobgraph.models.policy import PolicyError
+from lobgraph.report import scenario
+from lobgraph.rl.again import repro, verify
 from lobgraph.rl.checkpoint import load_policies, load_tensors
-from lobgraph.rl.resume import ResumeError, find_state
+from lobgraph.rl.resume import Keeper, ResumeError, find_state, forget_beginning
 from lobgraph.rl.rollout import TrainingError
 from lobgraph.rl.run import Run, locked
 from lobgraph.rl.train import resume, train
@@ -234,7 +237,10 @@ def test_a_full_disk_stops_with_the_last_checkpoint_whole(
 
     with monkeypatch.context() as patch:
         patch.setattr("lobgraph.rl.checkpoint.os.fsync", full)
-        with pytest.raises(TrainingError, match=r"update 4: could not write .*No space left.*that of update 2 is whole.*--resume"):
+        with pytest.raises(
+            TrainingError,
+            match=r"update 4: could not write .*No space left.*that of update 2 is whole.*--resume",
+        ):
             train(cfg, directory=tmp_path / "run")
     assert not list((tmp_path / "run").rglob("*.tmp"))
     assert find_state(tmp_path / "run").name == "state-0000002.safetensors"
@@ -265,6 +271,60 @@ def test_sigterm_finishes_the_update_and_saves(tmp_path: Path) -> None:
     assert run.stopped == "interrupted"
     assert signal.getsignal(signal.SIGTERM) is before
     assert find_state(tmp_path / "run").name == "state-0000003.safetensors"
+
+
+def test_all_seeds_of_a_run_are_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed in the second of three seeds before it had a state: as never stopped, figures and links too."""
+    cfg = config("agents.maker.count=1", f"run.dir={tmp_path / 'whole'}", "name=x")
+    whole = scenario.run(cfg, 3)
+    cfg = config("agents.maker.count=1", f"run.dir={tmp_path / 'parts'}", "name=x")
+
+    class Killed(BaseException):
+        pass
+
+    def save(self: Any, trainer: Any, *args: Any, **values: Any) -> None:
+        if self.cfg.run.seed == 1:
+            raise Killed
+        own(self, trainer, *args, **values)
+
+    own = Keeper.save
+    with monkeypatch.context() as patch:
+        patch.setattr(Keeper, "save", save)
+        with pytest.raises(Killed):
+            scenario.run(cfg, 3)
+    assert not (tmp_path / "parts" / "x" / "latest").exists()
+    directory = scenario.resume(tmp_path / "parts" / "x")
+    assert (tmp_path / "parts" / "x" / "latest").resolve() == directory.resolve()
+    for seed in range(3):
+        assert_same(Run.load(whole / f"seed_{seed}"), Run.load(directory / f"seed_{seed}"))
+    assert (directory / "rewards.png").is_file()
+
+
+def test_a_run_that_holds_more_than_a_beginning_is_left_alone(stopped: Path) -> None:
+    for path in stopped.glob("checkpoints/state-*"):
+        path.unlink()
+    before = sorted(stopped.rglob("*"))
+    with pytest.raises(ResumeError, match="holds no state"):
+        scenario.resume(stopped)
+    with pytest.raises(ResumeError, match="holds no state of a training to go on from, but has"):
+        forget_beginning(stopped)
+    assert sorted(stopped.rglob("*")) == before
+
+
+@pytest.mark.slow
+def test_two_processes_go_on_as_one_run(tmp_path: Path) -> None:
+    two = (
+        "agents.maker.count=1",
+        "run.processes=2",
+        "run.device=cpu",
+        "run.evaluate_every=0",
+        "run.checkpoint_every=2",
+    )
+    whole = train(config(*two), directory=tmp_path / "whole")
+    train(config(*two, "ppo.total_steps=192"), directory=tmp_path / "parts")
+    assert len(list(tmp_path.glob("parts/checkpoints/state-0000003-*of2.safetensors"))) == 2
+    (tmp_path / "parts" / "checkpoints" / "state-0000003-1of2.safetensors").unlink()  # killed between the two
+    assert_same(whole, resume(tmp_path / "parts", ["ppo.total_steps=448"]))
 
 
 @pytest.mark.slow
@@ -305,7 +365,9 @@ else:
 
 
 def test_a_market_goes_on_to_the_bit() -> None:
-    cfg = config("market.books=3", "agents.maker.count=2", "agents.taker.count=1", "agents.arbitrageur.count=1")
+    cfg = config(
+        "market.books=3", "agents.maker.count=2", "agents.taker.count=1", "agents.arbitrageur.count=1"
+    )
     rng = torch.Generator().manual_seed(0)
 
     def actions(env: MarketEnv) -> dict[str, torch.Tensor]:
@@ -374,3 +436,51 @@ def test_what_cannot_be_remembered_is_named(thing: Any) -> None:
     one.thing = one  # type: ignore[attr-defined]
     with pytest.raises(StrategyError, match="refers to itself"):
         freeze(one)
+
+
+# --- guards, and the same once more ---
+
+
+def test_verify(tmp_path: Path) -> None:
+    run = train(config("agents.maker.count=1"), directory=tmp_path / "run")
+    told: list[str] = []
+    done = verify(run.directory, 3, told.append)
+    assert (done.updates, done.differing) == (3, [])
+    assert done.compared > 50
+    assert len(told) == 3
+    table = pd.read_parquet(run.directory / "metrics.parquet")
+    table.loc[1, "losses/maker/policy"] += 1e-9
+    table.to_parquet(run.directory / "metrics.parquet")
+    assert [line.split(" is ")[0] for line in verify(run.directory, 3, told.append).differing] == [
+        "update 2: losses/maker/policy"
+    ]
+
+
+def test_a_failed_update_can_be_done_again(tmp_path: Path) -> None:
+    cfg = config("agents.maker.count=1", "ppo.lr=1e6", "ppo.target_kl=null", "run.evaluate_every=0")
+    with pytest.raises(TrainingError, match=r"update \d+: ") as caught:
+        train(cfg, directory=tmp_path / "run")
+    (file,) = (tmp_path / "run").glob("repro-*.safetensors")
+    then, now = repro(file, lambda line: None)
+    assert then == now
+    assert str(caught.value) == f"{then}; to see it again: lobgraph repro {file}"
+    with pytest.raises(ResumeError, match="not a repro file"):
+        repro(find_state(tmp_path / "run"))
+
+
+def test_money_out_of_nothing_ends_the_training(tmp_path: Path) -> None:
+    def give(trainer: Any, metrics: Any) -> None:
+        if trainer.update == 2:
+            trainer.market.state.account[3, 0, 0, CASH] += 7
+
+    with pytest.raises(TrainingError, match=r"update 3: the accounts of env 3, book 0 sum to 7 tick-lots"):
+        train(config("agents.maker.count=1", "env.episode_steps=1000"), directory=tmp_path / "run", callback=give)  # fmt: skip
+
+
+def test_an_exploding_reward_ends_the_training(tmp_path: Path) -> None:
+    env = ToyEnv({"maker": 1}, episode=40)
+    env.poison["reward", 39] = 1e13
+    with pytest.raises(
+        TrainingError, match=r"update 3: maker reward is 1e\+13|update 3: maker reward is 99999"
+    ):
+        train(toy_config("ppo.total_steps=2048"), directory=tmp_path / "run", env=env)

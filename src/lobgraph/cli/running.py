@@ -13,10 +13,16 @@ from .app import Overrides, Scenario, app
 
 @app.command()
 def train(
-    config: Scenario,
+    config: Annotated[
+        Path | None, typer.Argument(metavar="CONFIG", help="Scenario file (YAML); not with --resume.")
+    ] = None,
     overrides: Overrides = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Go on with a run that was stopped or killed, to the bit."),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="First seed; default run.seed.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 1,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Number of seeds; default 1.")] = None,
     directory: Annotated[
         Path | None, typer.Option("--dir", help="Runs go to DIR/<scenario>/; default run.dir.")
     ] = None,
@@ -29,15 +35,29 @@ def train(
     """Train a scenario; draw its figures and print its summary.
 
     The policies are evaluated on the way and the best are kept: run.evaluate_every, run.evaluate_episodes, run.best_role,
-    run.patience. Recurrent policies: graph.memory=gru.
+    run.patience. Recurrent policies: graph.memory=gru. With --resume RUN no CONFIG: the run has its own, and only
+    ppo.total_steps and how it shows itself may be --set.
     """
-    from ..config import load_config
+    from ..config import ConfigError, load_config
+    from ..report.scenario import resume as go_on
     from ..report.scenario import run
 
     given = {"seed": seed, "device": device, "processes": processes}
+    if resume is not None:
+        others = {"CONFIG": config, "--seeds": seeds, "--dir": directory} | {
+            f"--{k}": v for k, v in given.items()
+        }
+        if odd := [name for name, value in others.items() if value is not None]:
+            raise ConfigError(
+                f"--resume: goes on with the run as it is configured; leave out {', '.join(odd)}"
+            )
+        go_on(resume, overrides or ())
+        return
+    if config is None:
+        raise ConfigError("CONFIG: missing; give a scenario file, or --resume RUN")
     extra = [f"run.{key}={value}" for key, value in given.items() if value is not None]
     cfg = load_config(config, [*(overrides or ()), *extra])
-    run(cfg, seeds, None if directory is None else directory / cfg.name)
+    run(cfg, seeds or 1, None if directory is None else directory / cfg.name)
 
 
 @app.command()

@@ -23,6 +23,7 @@ USER_ERRORS = (
     ("lobgraph.agents.strategy", "StrategyError"),
     ("lobgraph.models.policy", "PolicyError"),
     ("lobgraph.rl.rollout", "TrainingError"),
+    ("lobgraph.rl.resume", "ResumeError"),
     ("lobgraph.report.metrics", "RewardsError"),
 )
 FILE_ERRORS = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from lobgraph.config import Config
+    from lobgraph.rl.run import Run
 
 # Enough to see every part work, in seconds; not to learn.
 QUICK = (
@@ -51,6 +52,9 @@ def main(
         overrides = [*(QUICK if args.quick else ()), *(replay_overrides(args.files) if replay else ())]
         if args.steps is not None:
             overrides.append(f"ppo.total_steps={args.steps}")
+        if args.resume is not None:
+            resume(args.resume, args.set)
+            return
         cfg = load_config(args.config, [*overrides, f"run.seed={args.seed}", *args.set])
         run(cfg, args.seeds, args.out)
 
@@ -75,6 +79,9 @@ def _parser(description: str | None, config: str | Path, seeds: int, replay: boo
     )
     parser.add_argument(
         "--steps", type=_positive, help="environment steps per seed (default: the scenario's)"
+    )
+    parser.add_argument(
+        "--resume", metavar="RUN", help="go on with a run that was stopped or killed, as it was configured"
     )
     parser.add_argument("--out", metavar="DIR", help="where runs and links go (default artifacts/<scenario>)")
     parser.add_argument(
@@ -110,25 +117,73 @@ def run(cfg: Config, seeds: int = 1, out: str | Path | None = None) -> Path:
     out: the scenario's directory; default cfg.run.dir/cfg.name. Raises KeyboardInterrupt after Ctrl-C, with
     everything so far saved, drawn and linked.
     """
-    from lobgraph.rl.run import kept_if_used, numbered_directory
-    from lobgraph.rl.train import train
+    from lobgraph.rl.checkpoint import write_atomic
+    from lobgraph.rl.run import PLAN, kept_if_used, numbered_directory
 
-    from .directory import publish
-    from .figures import make_figures
-    from .metrics import read_rewards, summarize
-
-    started = time.perf_counter()
     home = Path(out) if out is not None else Path(cfg.run.dir) / cfg.name
     numbers = [cfg.run.seed + i for i in range(seeds)]
     span = f"s{numbers[0]}" if seeds == 1 else f"s{numbers[0]}-{numbers[-1]}"
     directory = numbered_directory(home, span)
+    plan = {"seeds": numbers, "config": cfg.model_dump(mode="json", exclude_unset=True)}
+    with kept_if_used(directory):
+        write_atomic(directory / PLAN, json.dumps(plan, indent=1).encode())
+        return _train_all(directory, cfg, numbers)
+
+
+def resume(directory: str | Path, overrides: Sequence[str] = ()) -> Path:
+    """Go on with what `run` began in `directory` and did not end, as if it had never been stopped; then as `run` does.
+
+    A scenario's directory stands for its newest run. overrides: of lobgraph.rl.resume.FREE. Raises ResumeError, FileNotFoundError.
+    """
+    from lobgraph.rl.resume import ResumeError
+    from lobgraph.rl.run import PLAN
+
+    path = Path(directory)
+    if not path.is_dir():
+        raise FileNotFoundError(2, "no such run directory", str(path))
+    path = path.resolve()
+    inside = [p for p in sorted(path.iterdir(), reverse=True) if p.is_dir() and not p.is_symlink()]
+    plan = next((p / PLAN for p in (path, *inside, path.parent) if (p / PLAN).is_file()), None)
+    if plan is None:  # of a training begun by `train` itself
+        return _resume_alone(path, overrides)
+    try:
+        told = json.loads(plan.read_text())
+        seeds, settings = [int(x) for x in told["seeds"]], told["config"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ResumeError(f"{plan}: a damaged plan: {error}") from None
+
+    from lobgraph.config import make_config
+
+    return _train_all(plan.parent, make_config(settings, [], str(plan)), seeds, overrides)
+
+
+def _resume_alone(path: Path, overrides: Sequence[str]) -> Path:
+    from lobgraph.rl.train import resume as go_on
+
+    from .figures import make_figures
+
+    done = go_on(path, list(overrides))
+    say("figures: " + "\n         ".join(map(str, make_figures(path))))
+    if done.stopped == "interrupted":
+        raise KeyboardInterrupt
+    return path
+
+
+def _train_all(
+    directory: Path, cfg: Config, numbers: Sequence[int], overrides: Sequence[str] | None = None
+) -> Path:
+    """Train each seed, or with `overrides` go on with it; then figures, tables and links of all."""
+    from .directory import publish
+    from .figures import make_figures
+    from .metrics import read_rewards, summarize
+
+    started, seeds, home = time.perf_counter(), len(numbers), directory.parent
     paths = {number: directory if seeds == 1 else directory / f"seed_{number}" for number in numbers}
     tables, complete = {}, True
     for i, (number, path) in enumerate(paths.items()):
         if seeds > 1:
             say(f"seed {number} ({i + 1} of {seeds})")
-        with kept_if_used(directory):
-            done = train(with_seed(cfg, number), directory=path)
+        done = _train_one(cfg, number, path, overrides)
         tables[number] = read_rewards(path / "rewards.csv")
         complete = done.stopped != "interrupted"
         if not complete:  # Ctrl-C: training has saved what there is
@@ -149,11 +204,25 @@ def run(cfg: Config, seeds: int = 1, out: str | Path | None = None) -> Path:
     return directory
 
 
-def with_seed(cfg: Config, seed: int) -> Config:
+def _train_one(cfg: Config, number: int, path: Path, overrides: Sequence[str] | None) -> Run:
+    """A seed from its start, or with `overrides` from where it stopped; one that has no state yet has not begun."""
+    from lobgraph.rl import train
+    from lobgraph.rl.resume import forget_beginning
+    from lobgraph.rl.run import kept_if_used
+
+    if overrides is not None and any(path.glob("checkpoints/state-*")):
+        return train.resume(path, list(overrides))
+    if overrides is not None:
+        forget_beginning(path)
+    with kept_if_used(path):
+        return train.train(with_seed(cfg, number, overrides or ()), directory=path)
+
+
+def with_seed(cfg: Config, seed: int, overrides: Sequence[str] = ()) -> Config:
     """The same scenario with another seed."""
     from lobgraph.config import make_config
 
-    return make_config(cfg.model_dump(exclude_unset=True), [f"run.seed={seed}"])
+    return make_config(cfg.model_dump(exclude_unset=True), [*overrides, f"run.seed={seed}"])
 
 
 def _gather(directory: Path, first: Path, tables: Mapping[int, pd.DataFrame]) -> list[Path]:

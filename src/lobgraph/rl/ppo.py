@@ -25,7 +25,7 @@ from ..config import PPOConfig
 from ..models.policy import Output, PolicySet
 from .graphs import Captured
 from .group import ALONE, Group, read
-from .rollout import RoleStore, Rollout, TrainingError
+from .rollout import EXPLODED, RoleStore, Rollout, TrainingError, wild
 
 ROUNDING = 1e-12  # a variance below this share of the mean's square is rounding
 LARGEST_LOSS = (
@@ -188,7 +188,7 @@ class PPO:
         """Run the epochs over one rollout. Returns the metrics `losses/...`, `charts/...` and `rewards/<role>/step`.
 
         std_bound: of the standard deviations after each step, in half action ranges; None: only that of the policies.
-        Raises TrainingError naming a loss or gradient that is not finite; no step was made with it.
+        Raises TrainingError naming a loss or gradient that is not finite or has exploded; no step was made with it.
         """
         self._begin(rollout, lr, ent_coef, std_bound)
         for _ in range(self.ppo.epochs):
@@ -333,7 +333,7 @@ class PPO:
     def _judge(self) -> None:
         """End the update if a policy has gone too far from that of the rollout, or a loss is not finite."""
         by_role = self.told.view(len(self.roles), len(LOSSES))
-        stop = ~torch.isfinite(by_role[:, LOSSES.index("loss")]).all()
+        stop = wild(by_role[:, LOSSES.index("loss")]).any()
         if self.ppo.target_kl is not None:
             kl = by_role[:, LOSSES.index("approx_kl")].max().double()
             stop = stop | (kl > KL_MARGIN * self.ppo.target_kl)
@@ -344,7 +344,7 @@ class PPO:
         if not self.looks_often:
             self._judge()
         norm = self.grad.norm()
-        self.over.logical_or_(~torch.isfinite(norm))
+        self.over.logical_or_(wild(norm))
         # 1 where the norm is within its bound; in float64, as a bound of Python's is
         factor = (self.ppo.max_grad_norm / norm.double()).clamp_(max=1.0)
         self.grad.mul_(factor.nan_to_num_(1.0).float())
@@ -396,10 +396,10 @@ class PPO:
             return
         for r, role in enumerate(self.roles):
             loss = dict(zip(LOSSES, ended[r * len(LOSSES) : (r + 1) * len(LOSSES)], strict=True))
-            if not math.isfinite(loss["loss"]):
+            if not abs(loss["loss"]) <= EXPLODED:
                 parts = ", ".join(f"{n} {loss[n]:g}" for n in ("policy", "value", "entropy"))
                 raise TrainingError(f"{role} loss is {loss['loss']} ({parts})")
-        if not math.isfinite(ended[-2]):
+        if not abs(ended[-2]) <= EXPLODED:
             raise TrainingError(f"gradient norm is {ended[-2]} (roles {', '.join(self.roles)})")
 
 

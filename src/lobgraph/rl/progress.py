@@ -176,6 +176,10 @@ def print_summary(
             )  # Text: a path may hold brackets
     shares = ", ".join(f"{name} {share:.0%}" for name, share in figures["phases"].items())
     console.print(f"{figures['steps_per_second']:,.0f} steps/s ({shares})", soft_wrap=True)
+    if trainer.audits:
+        console.print(
+            "accounts: cash and lots of every book summed to 0 after each of the updates", soft_wrap=True
+        )
     if any(np.isnan(row["last"]) for row in figures["roles"].values()):
         needed = 2 * trainer.cfg.env.episode_steps * trainer.cfg.env.num_envs
         console.print(f"nan: no whole episode ended; train for at least {needed:,} steps", soft_wrap=True)

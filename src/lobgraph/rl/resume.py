@@ -8,19 +8,21 @@ Every process of a group writes its own. The newest that all of them have whole 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ..agents.strategy import StrategyError
 from ..config import Config, ConfigError, make_config
 from ..models.policy import PolicyError
-from .checkpoint import load_tensors, read_header, save_tensors
+from .checkpoint import clear_temporaries, load_tensors, read_header, save_tensors
 from .group import ALONE, Group
+from .rollout import TrainingError
+from .run import PLAN, locked
 
 if TYPE_CHECKING:
     from .evaluator import Evaluator
@@ -126,6 +128,24 @@ class Keeper:
         for path in self._states()[: -self.keep]:
             path.unlink(missing_ok=True)
 
+    @contextmanager
+    def repro_of(self, trainer: Trainer) -> Iterator[None]:
+        """If the training fails, leave the last state with what failed beside it: `again.repro` replays that.
+
+        Not where a file could not be written: nothing is wrong with the training then.
+        """
+        try:
+            yield
+        except TrainingError as error:
+            states = self._states()
+            if states and self.group.alone and not isinstance(error.__cause__, OSError):
+                tensors, about = load_tensors(states[-1])
+                failed = {"update": trainer.update, "error": str(error)}
+                path = self.places.parent / f"repro-{trainer.update:07d}.safetensors"
+                save_tensors(path, tensors, {**about, "failed": failed})
+                error.args = (f"{error}; to see it again: lobgraph repro {path}",)
+            raise
+
     def _states(self) -> list[Path]:
         """This process's, the oldest first."""
         wanted = (None, None) if self.group.alone else (str(self.group.rank), str(self.group.size))
@@ -159,6 +179,27 @@ def find_state(directory: Path) -> Path:
     raise ResumeError(f"{directory}: holds no state of a training that can be read{detail}")
 
 
+def forget_beginning(directory: Path) -> None:
+    """Clear what a training left that was killed before its first state. Raises ResumeError if anything else is there."""
+    if not directory.is_dir():
+        return
+    known = {"config.yaml", "machine.json", "rewards.csv", "state.json", PLAN}
+    with locked(directory):
+        clear_temporaries(directory)
+        clear_temporaries(directory / "checkpoints")
+        files = [p for p in directory.rglob("*") if p.is_file()]
+        strange = [p for p in files if p.name not in known and "tensorboard" not in p.parts]
+        if strange:
+            raise ResumeError(
+                f"{directory}: holds no state of a training to go on from, but has {strange[0].relative_to(directory)}"
+            )
+        for path in files:
+            if path.name != PLAN:
+                path.unlink()
+        for path in sorted((p for p in directory.rglob("*") if p.is_dir()), reverse=True):
+            path.rmdir()
+
+
 def part_of(state: Path, group: Group) -> Path:
     """The file of the group's process beside that of process 0. Raises ResumeError if it was another number of processes."""
     match = STATES.fullmatch(state.name)
@@ -187,8 +228,3 @@ def differences(about: Mapping[str, Any], trainer: Trainer) -> list[str]:
     }
     names = {"threads": "torch threads", "torch": "torch", "device": "device"}
     return [f"{names[key]}: {value}, was {about[key]}" for key, value in now.items() if about.get(key, value) != value]  # fmt: skip
-
-
-def same(a: float, b: float) -> bool:
-    """Equal, or both not a number."""
-    return a == b or bool(np.isnan(a) and np.isnan(b))

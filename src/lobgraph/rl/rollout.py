@@ -10,7 +10,6 @@ device, so that they can be one CUDA graph (graphs.py); what Python must know of
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -25,9 +24,22 @@ from .graphs import Captured
 from .group import ALONE, Group, read
 from .phases import Phases
 
+EXPLODED = 1e12  # what is larger, or not a number, ends the training: nothing of a market is
+
 
 class TrainingError(RuntimeError):
-    """Training cannot go on: says what was not finite, where, and when. The last checkpoint is intact."""
+    """Training cannot go on: says what was not finite or too large, where, and when. The last checkpoint is intact."""
+
+
+def largest(*parts: Tensor) -> Tensor:
+    """() the largest absolute value of all parts; NaN where one is."""
+    ends = [torch.stack(x.aminmax()) for x in parts if x.numel()]
+    return torch.stack(ends).abs().max() if ends else torch.zeros(())
+
+
+def wild(x: Tensor) -> Tensor:
+    """Which values are not finite, or have exploded; bool of x's shape."""
+    return ~(x.abs() <= EXPLODED)
 
 
 class VectorEnv(Protocol):
@@ -224,7 +236,7 @@ class Rollout:
         first = slice(0, self.E)
         self._store(first)
         seen = (self.nodes[:, :, first], self.edges[:, first], self.vector[:, first])
-        if not math.isfinite(read({"seen": torch.stack([x.sum() for x in seen]).sum()})["seen"]):
+        if not read({"seen": largest(*seen)})["seen"] <= EXPLODED:
             self._refuse(1)
         self._count_observations(*seen, None)
         self.policies.commit()
@@ -281,16 +293,17 @@ class Rollout:
         seen = (self.nodes, self.edges, self.vector, env.nodes, env.edges[:, : self.P], env.vector)
         asked = {
             "ended": self._final.count,
-            "seen": torch.stack([x.sum() for x in seen]).sum(),
+            "seen": largest(*seen),
             "seeing": self.counted.sum(1),
         }
         asked |= {f"{role} paid": store.rewards.sum() for role, store in self.roles.items()}
+        asked |= {f"{role} largest": largest(store.rewards) for role, store in self.roles.items()}
         asked |= {f"{role} taking part": store.active.sum() for role, store in self.roles.items()}
         found = read(asked)
-        if not math.isfinite(found["seen"]):
+        if not found["seen"] <= EXPLODED:
             self._refuse(self.T)
         for role, store in self.roles.items():
-            if not math.isfinite(found[f"{role} paid"]):
+            if not found[f"{role} largest"] <= EXPLODED:
                 _raise_at(store.rewards, f"{role} reward", ("rollout step", "env", "agent"), None)
         self.ended = int(found["ended"])
         self.paid = {role: found[f"{role} paid"] for role in self.roles}
@@ -416,7 +429,7 @@ class Rollout:
     # --- guards ---
 
     def _refuse(self, steps: int) -> None:
-        """Raise TrainingError for the first value that was not finite among the observations of the first `steps` steps.
+        """Raise TrainingError for the first value that was `wild` among the observations of the first `steps` steps.
 
         They stand in the storage as they came; after the last step there is also the one that the next would act on.
         """
@@ -425,7 +438,7 @@ class Rollout:
         def look(
             seen: Tensor, what: str, axes: tuple[str, ...], features: tuple[str, ...], first: int
         ) -> None:
-            bad = (~torch.isfinite(seen)).nonzero()  # (D, axes): steps come first
+            bad = wild(seen).nonzero()  # (D, axes): steps come first
             if len(bad):
                 t, *index = bad[0].tolist()
                 what = f"{what} before rollout step {first + t}"
@@ -465,8 +478,8 @@ def _cat(parts: list[Tensor]) -> Tensor:
 
 
 def _raise_at(x: Tensor, what: str, axes: tuple[str, ...], features: tuple[str, ...] | None) -> None:
-    """Raise TrainingError for the first non-finite value of x, naming its place; return if there is none."""
-    bad = (~torch.isfinite(x)).nonzero()
+    """Raise TrainingError for the first value of x that is `wild`, naming its place; return if there is none."""
+    bad = wild(x).nonzero()
     if len(bad):
         raise TrainingError(_place(x, tuple(bad[0].tolist()), what, axes, features))
 

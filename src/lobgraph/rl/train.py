@@ -85,6 +85,7 @@ class Trainer:
         self.updates = math.ceil(cfg.ppo.total_steps / self.samples)
         self.ended: Episodes | None = None  # episodes, in the last update
         self.paid, self.taking_part = {}, {}  # by role, of the last rollout, see Rollout
+        self.audits = hasattr(env, "imbalance")  # whether the accounts are checked after each update
         self.update = 0  # done so far
         self.env_steps = 0
 
@@ -116,6 +117,7 @@ class Trainer:
             self.policies.commit()  # only now, so that the update saw what the rollout saw
         phases.end("update")
         self._learn_what_ended()
+        self._check_accounts()
         seconds = phases.read()
         end = perf_counter()
         self.env_steps += self.samples
@@ -172,6 +174,11 @@ class Trainer:
         self.ended = Episodes.merge(ended) if len(ended) > 1 else next(iter(ended), None)
         self.paid = {role: sum(paid[role] for _, paid, _ in parts) for role in self.rollout.roles}
         self.taking_part = {role: sum(count[role] for _, _, count in parts) for role in self.rollout.roles}
+
+    def _check_accounts(self) -> None:
+        """Raise TrainingError if the market has made or lost cash or lots: what one account pays another gets."""
+        if self.audits and (wrong := self.market.imbalance()) is not None:  # type: ignore[attr-defined]
+            raise TrainingError(wrong)
 
     def _reward_metrics(self) -> dict[str, float]:
         """rewards/<role>/mean, terms/<role>/<term> and inventory/<role>/max over episodes, NaN where none ended.
@@ -272,14 +279,14 @@ def train_part(
     roles = list(cfg.counts if env is None else env.specs)
     held = held_actors(cfg, roles)
     check_learners([role for role in roles if role not in held], roles)
-    with _threads(cfg.run.torch_threads), _products(cfg.ppo.precision):
-        env = _market(cfg, group) if env is None else env
+    with settings_of(cfg):
+        env = make_market(cfg, group) if env is None else env
         trainer = Trainer(cfg, env, held, group)
         check_evaluation(cfg, env, list(trainer.env.specs))
         if group.rank:
             path = Path(group.told(""))
-            _restore(trainer, None, path, resuming)
-            _loop(trainer, Keeper(path, cfg, group))
+            since, _ = _restore(trainer, None, path, resuming)
+            _loop(trainer, Keeper(path, cfg, group), since=since)
             return None
         evaluator = _evaluator(cfg, env, held)
         _compile(env)
@@ -295,7 +302,10 @@ def train_part(
                 since, odd = _restore(trainer, evaluator, path, resuming)
                 writer = RunWriter(path, cfg, since)
                 try:
-                    with Progress(cfg, trainer.updates, trainer.samples, trainer.update) as progress:
+                    with (
+                        keeper.repro_of(trainer),
+                        Progress(cfg, trainer.updates, trainer.samples, trainer.update) as progress,
+                    ):
                         if evaluator is None and cfg.run.evaluate_every:
                             progress.say(f"no evaluation: {type(env).__name__} has no copy(num_envs, seed)")
                         if since is not None:
@@ -341,7 +351,7 @@ def _compile(env: VectorEnv) -> None:
         one.step({role: idle(one, role) for role in one.specs})
 
 
-def _market(cfg: Config, group: Group) -> VectorEnv:
+def make_market(cfg: Config, group: Group) -> VectorEnv:
     """The group's environments that are this process's."""
     from ..env.market_env import MarketEnv
 
@@ -372,7 +382,7 @@ def _loop(
 ) -> Stopped:
     """Train to the end, or until somebody stops it. Returns who did. Without a writer process 0 decides and tells."""
     start = perf_counter() - (since["seconds"] if since else 0.0)
-    if not trainer.update:
+    if since is None:
         trainer.start()
     stopped: Stopped = ""
     if evaluator is not None and evaluator.out_of_patience:
@@ -452,6 +462,13 @@ def _told_where(trainer: Trainer, saved: int, directory: Path) -> Iterator[None]
             f"update {trainer.update}: could not write {what}; training stops. The last checkpoint: {left}; "
             f"to go on: lobgraph train --resume {directory}"
         ) from error
+
+
+@contextmanager
+def settings_of(cfg: Config) -> Iterator[None]:
+    """torch's threads and precision as the run has them, then as they were."""
+    with _threads(cfg.run.torch_threads), _products(cfg.ppo.precision):
+        yield
 
 
 @contextmanager

@@ -1,0 +1,56 @@
+"""verify, repro: a run's first updates once more, and an update that failed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..report.console import say
+from .app import app, note
+
+
+@app.command()
+def verify(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Run directory, or a scenario's directory (its newest run).")
+    ],
+    updates: Annotated[int, typer.Option(min=1, help="Updates to do again, from the first one on.")] = 3,
+) -> None:
+    """Do a run's first updates again and compare every metric, to the bit.
+
+    Nothing is written. Exits with 1 if a number differs.
+    """
+    from ..report.directory import find_run
+
+    found = find_run(run)
+
+    from ..rl.again import verify as again
+
+    done = again(found, updates, note)
+    for line in done.differing:
+        say(line)
+    if done.differing:
+        say(
+            f"{found}: {len(done.differing)} metrics differ; other versions, threads or machines round otherwise (machine.json)"
+        )
+        raise typer.Exit(1)
+    say(f"{found}: {done.updates} updates done again, {done.compared:,} numbers the same to the bit")
+
+
+@app.command()
+def repro(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="repro-*.safetensors of a run that failed.")],
+) -> None:
+    """Do again the update of a training that failed, from the state before it.
+
+    Exits with 1 if it fails otherwise, or not at all.
+    """
+    from ..rl.again import repro as again
+
+    then, now = again(file, note)
+    say(f"then: {then}")
+    say(f"now:  {now or 'no error'}")
+    if now != then:
+        raise typer.Exit(1)
