@@ -65,6 +65,9 @@ def test_help_names_the_commands():
         "data",
         "plot",
         "config",
+        "runs",
+        "export",
+        "sweep",
         "--install-completion",
     ):
         assert command in done.stdout
@@ -87,6 +90,10 @@ def test_help_names_the_commands():
         "data calibrate",
         "plot",
         "config",
+        "runs",
+        "runs compare",
+        "export",
+        "sweep",
     ],
 )
 def test_every_command_has_help(lobgraph, command):
@@ -165,6 +172,8 @@ A_TAKER = ("--set", "agents.taker.count=1", "--agent", "taker=runs/none")
         (["counterfactual", "no_such.yaml", "--without", "maker"], "no_such.yaml"),
         (["evaluate", "{tmp}"], "no run in it"),
         (["plot", "no_such_run"], "no_such_run"),
+        (["runs", "--dir", "no_such_directory"], "no_such_directory"),
+        (["runs", "compare", "{tmp}", "{tmp}"], "no run in it"),
         (["data", "info", "no_such_message_1.csv"], "no_such_message_1.csv"),
         (["data", "calibrate", "no_such_message_1.csv", "--out", "x.yaml"], "no_such_message_1.csv"),
     ],
@@ -236,8 +245,14 @@ def test_train_evaluate_plot(lobgraph, scenario, tmp_path):
     assert "return" in lobgraph("evaluate", home, "--episodes", 4, "--csv", table).out
     assert len(pd.read_csv(table)) == 4
     runs = sorted((home / "latest").resolve().glob("seed_*"))
-    assert "comparison.png" in lobgraph("plot", *runs, "--out", tmp_path / "both").out
+    assert "rewards.png" in lobgraph("plot", runs[1]).out
+    listed = lobgraph("runs", "--dir", tmp_path / "runs", "--csv", table).out
+    assert "finished" in listed
+    assert pd.read_csv(table)["seeds"].tolist() == [2]
+    assert "run.seed" in lobgraph("runs", "compare", *runs, "--out", tmp_path / "both").out
     assert (tmp_path / "both" / "comparison.png").stat().st_size > 10_000
+    both = pd.read_parquet(home / "latest" / "metrics.parquet")
+    assert both.groupby("seed")["env_steps"].max().to_dict() == {0: 480, 1: 480}
 
 
 def test_a_run_with_a_held_role(lobgraph, scenario, tmp_path):

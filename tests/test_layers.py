@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "lobgraph"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 PARTS = ("config", "market", "data", "env", "agents", "known", "models", "rl", "adapters", "evaluation", "realism", "report",
-         "bench", "validate", "cli")  # fmt: skip
+         "bench", "sweep", "validate", "cli")  # fmt: skip
 # What each part may import of the others. `__init__` and `bench` offer or measure the whole.
 ALLOWED = {
     "config": set(),
@@ -36,6 +36,7 @@ ALLOWED = {
         "evaluation",
         "report",
     },
+    "sweep": {"config", "market", "data", "env", "agents", "models", "rl", "evaluation", "report"},
     "validate": {
         "config",
         "market",

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .config import Config, ConfigError, load_config
     from .env.market_env import MarketEnv
     from .evaluation.evaluate import evaluate
+    from .rl.checkpoint import load_policies
     from .rl.train import train
 
 __version__ = "0.1.0"
@@ -20,6 +21,7 @@ __all__ = [
     "aec_env",
     "evaluate",
     "load_config",
+    "load_policies",
     "parallel_env",
     "train",
 ]
@@ -33,6 +35,7 @@ _HOMES = {
     "aec_env": ".adapters",
     "parallel_env": ".adapters",
     "evaluate": ".evaluation.evaluate",
+    "load_policies": ".rl.checkpoint",
     "train": ".rl.train",
 }
 

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,11 +13,14 @@ import torch
 from safetensors.torch import save_file
 from toy import ToyEnv, toy_config
 
+import lobgraph
 from lobgraph import market
 from lobgraph.config import load_config
 from lobgraph.env.market_env import MarketEnv
-from lobgraph.models.policy import PolicyError
+from lobgraph.models.policy import PolicyError, PolicySet
+from lobgraph.rl.actors import resolve
 from lobgraph.rl.checkpoint import load_policies, save_policies, write_atomic
+from lobgraph.rl.places import POLICY, read_state
 from lobgraph.rl.progress import Progress
 from lobgraph.rl.rollout import TrainingError
 from lobgraph.rl.run import REWARD_COLUMNS, Run, new_directory
@@ -34,7 +38,7 @@ def run(tmp_path: Path) -> Run:
 def test_run_directory(run: Run) -> None:
     names = {str(p.relative_to(run.directory)) for p in run.directory.rglob("*") if p.is_file()}
     assert names == {
-        "config.yaml", "machine.json", "metrics.parquet", "rewards.csv", "checkpoints/policy.safetensors",
+        "config.yaml", "machine.json", "state.json", "metrics.parquet", "rewards.csv", "checkpoints/policy.safetensors",
         "checkpoints/policy.json", "checkpoints/last.safetensors", "checkpoints/last.json", "maker_policy.safetensors", "maker_policy.json", "arbitrageur_policy.safetensors",
         "arbitrageur_policy.json",
     }  # fmt: skip
@@ -153,6 +157,38 @@ def test_checkpoint_round_trip_acts_the_same_to_the_bit(run: Run) -> None:
     assert about["normaliser"]["nodes"]["x0"]["std"] == pytest.approx(3**-0.5, rel=0.05)
 
 
+def test_a_policy_loads_by_whatever_path_means_its_run(run: Run, tmp_path: Path) -> None:
+    """A group of seeds is its first, a scenario's directory its newest run; evaluate and compare go through the same function."""
+    home = tmp_path / "home"
+    for name, seed in (("old", 0), ("new", 1)):
+        train(toy_config(*SMALL, f"run.seed={seed}"), directory=home / name / "seed_0", env=ToyEnv(ROLES))
+    (home / "latest").symlink_to("new")
+    newest = load_policies(home / "new" / "seed_0" / POLICY).state_dict()
+    for path in (home, home / "new", home / "latest", str(home / "new" / "seed_0")):
+        loaded = lobgraph.load_policies(path).state_dict()
+        assert all(torch.equal(loaded[name], x) for name, x in newest.items())
+        resolved = resolve(path)
+        assert isinstance(resolved, PolicySet)
+        assert all(torch.equal(x, newest[name]) for name, x in resolved.state_dict().items())
+    assert Run.load(home).directory == home / "latest" / "seed_0"
+
+
+def test_state_and_metrics_of_a_run(run: Run, tmp_path: Path) -> None:
+    """metrics.parquet and rewards.csv are one line of pandas; state.json says how the training stands."""
+    seen = []
+
+    def stop(trainer: Any, metrics: dict[str, float]) -> bool:
+        seen.append(read_state(tmp_path / "stopped").state)
+        return trainer.update == 2
+
+    assert read_state(run.directory).state == "finished"
+    pd.testing.assert_frame_equal(pd.read_parquet(run.directory / "metrics.parquet"), run.history)
+    pd.testing.assert_frame_equal(pd.read_csv(run.directory / "rewards.csv"), run.rewards)
+    train(toy_config(*SMALL), directory=tmp_path / "stopped", env=ToyEnv(ROLES), callback=stop)
+    assert seen == ["running", "running"]
+    assert read_state(tmp_path / "stopped")[:2] == ("stopped", "callback")
+
+
 def test_load_errors(run: Run, tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match="no such policy file"):
         load_policies(tmp_path / "nothing.safetensors")
@@ -237,6 +273,9 @@ def test_non_finite_stops_with_its_place_and_keeps_the_checkpoint(tmp_path: Path
         policies = load_policies(directory, ToyEnv(ROLES))
         assert all(torch.isfinite(x).all() for x in policies.state_dict().values())
         assert len(pd.read_parquet(directory / "metrics.parquet")) == 2
+        state = read_state(directory)
+        assert state.state == "failed"
+        assert "update 3" in state.why
 
 
 def test_save_policies_is_the_same_to_the_byte(run: Run, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..report.console import say, show
+from ..report.console import say, show, written
 from .app import Overrides, Scenario, app
 
 
@@ -109,24 +109,15 @@ def plot(
             metavar="RUNS...", help="Run directories, or scenarios' directories (their newest runs)."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Where a comparison of several runs goes.")] = Path(
-        "artifacts/analysis"
-    ),
 ) -> None:
-    """Draw a run's figures again; compare several runs."""
+    """Draw a run's figures again. (`lobgraph runs compare` sets several side by side.)"""
     from ..report.directory import find_run
 
     found = [find_run(run) for run in runs]
 
     from ..report.figures import make_figures
-    from ..report.groups import compare
 
-    files = [figure for run in found for figure in make_figures(run)]
-    if len(found) > 1:
-        result = compare([run / "rewards.csv" for run in found], out)
-        show(result.summary, "Episode reward (tick-lots): mean of the first and the last tenth of updates")
-        files += result.files
-    say(f"written: {', '.join(map(str, files))}")
+    written(figure for run in found for figure in make_figures(run))
 
 
 @app.command("config")

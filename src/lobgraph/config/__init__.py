@@ -4,7 +4,7 @@ An unknown key, a wrong type or an impossible value raises `ConfigError`, one li
 """
 
 from .checks import check_minibatches
-from .files import dump_config, load_config, make_config, make_section, read_yaml
+from .files import dump_config, flatten, load_config, make_config, make_section, read_yaml
 from .flow import KINDS, FlowConfig, HawkesConfig, IntradayConfig, MetaorderConfig, ReactiveConfig, SizeConfig
 from .sections import GraphConfig, PPOConfig
 from .tree import Config
@@ -46,6 +46,7 @@ __all__ = [
     "SizeConfig",
     "check_minibatches",
     "dump_config",
+    "flatten",
     "load_config",
     "make_config",
     "make_section",

@@ -339,6 +339,9 @@ class RunConfig(Section):
         "auto"  # on a GPU record rollout and update once and replay them
     )
     tensorboard: bool = True
+    loggers: list[
+        Literal["wandb", "mlflow"]
+    ] = []  # where metrics go too; each needs the extra of its name (docs/runs.md)
     progress: bool = True
     # where a training runs: auto (the GPU where there is one that can be used, else the CPU), cpu, cuda or cuda:N
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"

@@ -39,10 +39,18 @@ class Memory(nn.Module):
         given = flat_linear(self.input, x).float().view(k, n, steps, envs, 3 * h).unbind(2)
         states = []
         for t in range(steps):
-            state = state * keep[t]
-            own = flat_linear(self.state, state).float()
-            reset, update = torch.sigmoid(given[t][..., : 2 * h] + own[..., : 2 * h]).chunk(2, -1)
-            new = torch.tanh(given[t][..., 2 * h :] + reset * own[..., 2 * h :])
-            state = torch.lerp(new, state, update)
+            state = self._cell(given[t], state * keep[t])
             states.append(state)
         return torch.stack(states, 2).view(k, n, samples, h), state
+
+    def step(self, x: Tensor, state: Tensor, fresh: Tensor) -> Tensor:
+        """One step of `forward`: x (K, N, B, H), state (K, N, B, H), fresh (B,) bool. Returns the new state."""
+        return self._cell(flat_linear(self.input, x).float(), state * (~fresh).to(state.dtype).unsqueeze(-1))
+
+    def _cell(self, given: Tensor, state: Tensor) -> Tensor:
+        """given: W x with its biases, (..., 3 H)."""
+        h = self.hidden
+        own = flat_linear(self.state, state).float()
+        reset, update = torch.sigmoid(given[..., : 2 * h] + own[..., : 2 * h]).chunk(2, -1)
+        new = torch.tanh(given[..., 2 * h :] + reset * own[..., 2 * h :])
+        return torch.lerp(new, state, update)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ..rl.places import find_run as find_run
+
 PUBLISHED = ("rewards.csv", "rewards.png", "summary.csv", "*_policy*")
 
 
@@ -35,17 +37,3 @@ def _link(path: Path, target: str) -> bool:
     os.symlink(target, part)
     os.replace(part, path)
     return True
-
-
-def find_run(path: str | Path) -> Path:
-    """The run directory meant by `path`: itself, its first seed, or a scenario's newest run.
-
-    Raises FileNotFoundError if there is no run.
-    """
-    path = Path(path)
-    for candidate in (path, path / "latest"):
-        for run in (candidate, *sorted(candidate.glob("seed_*"))):
-            if (run / "config.yaml").is_file():
-                return run
-    what = "no run in it (no config.yaml)" if path.is_dir() else "no such run directory"
-    raise FileNotFoundError(2, what, str(path))

@@ -56,8 +56,10 @@ def rewards_figure(run: Path) -> Path:
         if config.is_file():
             title += f": {read_yaml(config).get('name', '')}"
             break
-    metrics = [run / "metrics.parquet"] if len(runs) == 1 else sorted(run.glob("seed_*/metrics.parquet"))
-    histories = [pd.read_parquet(path) for path in metrics if path.is_file()]
+    metrics = (
+        pd.read_parquet(run / "metrics.parquet") if (run / "metrics.parquet").is_file() else pd.DataFrame()
+    )
+    histories = [part for _, part in metrics.groupby("seed")] if "seed" in metrics else [metrics]
     return save(plots.learning_curves({run.name: runs}, title, histories), run / "rewards.png")
 
 

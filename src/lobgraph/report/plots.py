@@ -55,8 +55,9 @@ def learning_curves(groups: Groups, title: str = "", histories: Sequence[pd.Data
         axes[1][0].set_ylabel("largest |inventory|\nin a book (lots)")
         fig.suptitle(title or "Learning curves", x=0.01, ha="left", fontsize=11)
         for row in axes[0]:
-            if row.get_legend_handles_labels()[0]:
-                legend_below(fig, row, 3 if len(roles) > 1 else 2)
+            if labels := row.get_legend_handles_labels()[1]:
+                room = int(fig.get_size_inches()[0] * 14)  # letters in a line
+                legend_below(fig, row, max(1, min(3, room // (max(map(len, labels)) + 6))))
                 break
     return fig
 

@@ -1,7 +1,7 @@
 """From a scenario file to trained seeds, figures, a table and links: what the scripts and `lobgraph train` run.
 
 One seed makes a run directory. Several make a directory with a run in seed_<n>/ each, and over all of them
-rewards.csv (with a column `seed`), rewards.png, summary.csv, and the policies and figures of the first seed.
+rewards.csv and metrics.parquet (with a column `seed`), rewards.png, summary.csv, and the policies and figures of the first seed.
 """
 
 from __future__ import annotations
@@ -233,6 +233,9 @@ def _gather(directory: Path, first: Path, tables: Mapping[int, pd.DataFrame]) ->
 
     together = pd.concat([table.assign(seed=number) for number, table in tables.items()], ignore_index=True)
     together.to_csv(directory / "rewards.csv", index=False)
+    metrics = {n: pd.read_parquet(directory / f"seed_{n}" / "metrics.parquet") for n in tables}
+    history = pd.concat([table.assign(seed=n) for n, table in metrics.items()], ignore_index=True)
+    history.to_parquet(directory / "metrics.parquet")
     for policy in first.glob("*_policy*"):
         shutil.copy2(policy, directory / policy.name)
     return [rewards_figure(directory)]

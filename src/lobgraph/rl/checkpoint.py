@@ -23,12 +23,12 @@ from safetensors.torch import save
 
 from ..config import GraphConfig, PPOConfig
 from ..models.policy import PolicyError, PolicySet
+from .places import POLICY, find_run
 
 FORMAT = 1
 HEADER = "lobgraph"  # the key of the safetensors header
 CHECKSUM = "sha256"  # a key of what stands under it
 TEMPORARY = ".tmp"  # what files end with that are not yet what they will be
-POLICY = Path("checkpoints") / "policy.safetensors"  # within a run directory
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -143,16 +143,18 @@ def read_header(path: Path) -> dict[str, Any]:
 
 
 def load_policies(path: str | Path, env: Any = None) -> PolicySet:
-    """Policies from a run directory or from one policy file, in evaluation mode.
+    """Policies by a path alone: a run's directory, a group of seeds (its first), a scenario's directory (its newest run), or
+    one policy file. In evaluation mode, and on the CPU, wherever they were trained.
 
-    They are on the CPU, wherever they were trained. With `env` they are attached to it: any number of books, agents (with ppo.sharing other than "agent") and pairs.
+    With `env` they are attached to it: any number of books, agents (with ppo.sharing other than "agent") and pairs.
     Raises PolicyError if the file is missing, damaged, or its features or actions differ from the environment's.
     """
     path = Path(path)
     if path.is_dir():
-        if not (path / POLICY).is_file():
-            raise PolicyError(f"{path}: not a run directory, it has no {POLICY}")
-        path = path / POLICY
+        try:
+            path = find_run(path, POLICY) / POLICY
+        except FileNotFoundError:
+            raise PolicyError(f"{path}: not a run directory, it has no {POLICY}") from None
     tensors, about = load_tensors(path)
     try:
         policies = PolicySet(

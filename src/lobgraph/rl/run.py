@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -18,13 +19,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
 import torch
 
 from ..config import Config, dump_config
 from ..models.policy import PolicySet
-from .checkpoint import POLICY, load_policies, save_policies, write_atomic
+from .checkpoint import load_policies, save_policies, write_atomic
+from .loggers import close_loggers, open_loggers, tell_loggers
+from .places import POLICY, STATE, find_run
 
 REWARD_COLUMNS = (
     "update",
@@ -62,8 +64,8 @@ class Run:
 
     @classmethod
     def load(cls, directory: str | Path) -> Run:
-        """Read a run back. Raises FileNotFoundError or PolicyError naming what is missing."""
-        path = Path(directory)
+        """Read a run back, by any path that `load_policies` takes but a file's. Raises FileNotFoundError or PolicyError naming what is missing."""
+        path = find_run(directory)
         policies = load_policies(path)
         return cls(
             path, policies, pd.read_parquet(path / "metrics.parquet"), pd.read_csv(path / "rewards.csv")
@@ -159,12 +161,16 @@ def _cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
+
+
 def machine_info(cfg: Config) -> dict[str, Any]:
     """What a result depends on besides its configuration."""
     numba = sys.modules.get("numba")  # loaded if the market is
     return {
         "command": sys.argv,
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "started": _now(),
         "seed": cfg.run.seed,
         "git": _git_revision(),
         "python": platform.python_version(),
@@ -191,6 +197,9 @@ class RunWriter:
         about = machine_info(cfg)
         if since is not None:
             about = self._cut_back(since, about)
+        self._state = "running"
+        self._about = {"started": _now(), "pid": os.getpid(), "host": socket.gethostname()}
+        self.tell("running")
         write_atomic(directory / "config.yaml", dump_config(cfg).encode())
         write_atomic(directory / "machine.json", json.dumps(about, indent=1).encode())
         mode = "w" if since is None else "a"
@@ -200,12 +209,12 @@ class RunWriter:
             self._rows.writerow(REWARD_COLUMNS)
         self._csv.flush()
         self._best = bool(since and since["best"])  # whether a best policy has been saved
-        self._board: Any = None
-        if cfg.run.tensorboard:
-            from torch.utils.tensorboard import SummaryWriter  # slow to import
-
-            after = None if since is None else since["env_steps"] + 1
-            self._board = SummaryWriter(str(directory / "tensorboard"), flush_secs=30, purge_step=after)
+        try:
+            self._loggers = open_loggers(cfg, directory, None if since is None else since["env_steps"])
+        except BaseException as error:
+            self._csv.close()
+            self.tell("failed", str(error) or type(error).__name__)
+            raise
 
     def _cut_back(self, since: Mapping[str, Any], about: dict[str, Any]) -> dict[str, Any]:
         """Forget what was written after the state; returns machine.json with this start added to it."""
@@ -233,11 +242,7 @@ class RunWriter:
         self.history.append(metrics)
         self._rows.writerows([[row[c] for c in REWARD_COLUMNS] for row in rewards])
         self._csv.flush()
-        if self._board is not None:
-            step = int(metrics["env_steps"])
-            for name, value in metrics.items():
-                if "/" in name and np.isfinite(value):
-                    self._board.add_scalar(name, value, step)
+        tell_loggers(self._loggers, metrics)
 
     def checkpoint(
         self, policies: PolicySet, update: int, env_steps: int, best: dict[str, float] | None = None
@@ -259,6 +264,12 @@ class RunWriter:
         self.frame().to_parquet(table)
         write_atomic(self.directory / "metrics.parquet", table.getvalue())
 
+    def tell(self, state: str, why: str = "") -> None:
+        """How it stands with the training, for state.json: running, finished, stopped or failed."""
+        self._state = state
+        about = {"state": state, "why": why, "ended": "" if state == "running" else _now(), **self._about}
+        write_atomic(self.directory / STATE, json.dumps(about, indent=1).encode())
+
     def frame(self) -> pd.DataFrame:
         """Metrics so far, one row per update."""
         frame = pd.DataFrame(self.history)
@@ -271,5 +282,4 @@ class RunWriter:
 
     def close(self) -> None:
         self._csv.close()
-        if self._board is not None:
-            self._board.close()
+        close_loggers(self._loggers, self._state)

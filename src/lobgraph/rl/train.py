@@ -6,7 +6,7 @@ import math
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -23,6 +23,7 @@ from .evaluator import SEED, Evaluator, check_evaluation
 from .graphs import use_graphs
 from .group import ALONE, Group, read
 from .held import check_learners, hold
+from .loggers import check_loggers
 from .ppo import PPO
 from .processes import place_of, train_together
 from .progress import Progress, print_summary
@@ -279,6 +280,7 @@ def train_part(
     roles = list(cfg.counts if env is None else env.specs)
     held = held_actors(cfg, roles)
     check_learners([role for role in roles if role not in held], roles)
+    check_loggers(cfg)
     with settings_of(cfg):
         env = make_market(cfg, group) if env is None else env
         trainer = Trainer(cfg, env, held, group)
@@ -289,7 +291,7 @@ def train_part(
             _loop(trainer, Keeper(path, cfg, group), since=since)
             return None
         evaluator = _evaluator(cfg, env, held)
-        _compile(env)
+        compile_market(env)
         interrupted = threading.Event()
         stops = STOPS if group.alone else STOPS[:1]  # a SIGTERM to one of several is to end it
         with first_stop(interrupted.set, stops):  # from before there are files on
@@ -318,6 +320,11 @@ def train_part(
                             trainer, keeper, writer, progress, evaluator, callback, interrupted, since
                         )
                     history, rewards = writer.frame(), writer.rewards()
+                    writer.tell("stopped" if stopped else "finished", stopped)
+                except BaseException as error:
+                    with suppress(OSError):  # a full disk must not hide what went wrong
+                        writer.tell("failed", str(error) or type(error).__name__)
+                    raise
                 finally:
                     writer.close()
         if cfg.run.progress:
@@ -340,7 +347,7 @@ def _restore(
     return about, differences(about, trainer)
 
 
-def _compile(env: VectorEnv) -> None:
+def compile_market(env: VectorEnv) -> None:
     """Compile the market's kernels, where they have not been, in one environment of the same market: what is timed does not hold it."""
     from ..env.market_env import MarketEnv
     from ..market import is_compiled

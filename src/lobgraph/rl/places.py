@@ -1,0 +1,66 @@
+"""Where things are in a run directory, which run a path means, and how it stands with it; read without torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from pathlib import Path
+from typing import NamedTuple
+
+CONFIG = Path("config.yaml")  # within a run directory, as are the others
+POLICY = Path("checkpoints") / "policy.safetensors"
+STATE = Path("state.json")
+
+
+def find_run(path: str | Path, holds: str | Path = CONFIG) -> Path:
+    """The run directory meant by `path`: itself, its first seed, or a scenario's newest run.
+
+    holds: the file by which a run is known. Raises FileNotFoundError if there is no run.
+    """
+    path = Path(path)
+    for candidate in (path, path / "latest"):
+        for run in (candidate, *seeds_of(candidate)):
+            if (run / holds).is_file():
+                return run
+    what = f"no run in it (no {holds})" if path.is_dir() else "no such run directory"
+    raise FileNotFoundError(2, what, str(path))
+
+
+def seeds_of(group: Path) -> list[Path]:
+    """The seeds' directories of a group, by their numbers."""
+    found = [p for p in group.glob("seed_*") if p.name.removeprefix("seed_").isdigit()]
+    return sorted(found, key=lambda p: int(p.name.removeprefix("seed_")))
+
+
+class State(NamedTuple):
+    """How a training stands, as its own state.json says."""
+
+    state: str  # running, finished, stopped, failed; killed: it says running, but its process is gone; "": not known
+    why: str = ""  # of one that was stopped or failed
+    started: str = ""  # YYYY-mm-ddTHH:MM:SS+zzzz
+
+
+def read_state(run: Path) -> State:
+    """The state of the training that wrote `run`; one that says it runs on this machine is looked for."""
+    try:
+        about = json.loads((run / STATE).read_text(encoding="utf-8"))
+        state, why, started = (str(about[key]) for key in ("state", "why", "started"))
+        here, pid = about["host"] == socket.gethostname(), int(about["pid"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return State("")
+    if state == "running" and here and not _alive(pid):
+        return State("killed", why, started)
+    return State(state, why, started)
+
+
+def _alive(pid: int) -> bool:
+    if os.name != "posix":  # elsewhere there is no harmless signal
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # another user's
+    return True
