@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 import platform
 import shutil
@@ -12,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+from array import array
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -185,6 +188,31 @@ def machine_info(cfg: Config) -> dict[str, Any]:
     }
 
 
+class History:
+    """Metrics by update, eight bytes each: a training may have a hundred thousand updates. NaN where an update had none."""
+
+    def __init__(self, frame: pd.DataFrame | None = None) -> None:
+        self.count = 0 if frame is None else len(frame)
+        self.columns: dict[str, array[float]] = {}
+        for name in () if frame is None else frame.columns:
+            self.columns[str(name)] = array("d", frame[name].to_numpy(dtype=np.float64).tobytes())
+
+    def add(self, metrics: Mapping[str, float]) -> None:
+        """One update's."""
+        for name in metrics:
+            if name not in self.columns:
+                self.columns[name] = array("d", [math.nan]) * self.count
+        for name, column in self.columns.items():
+            column.append(metrics.get(name, math.nan))
+        self.count += 1
+
+    def frame(self) -> pd.DataFrame:
+        """A row per update; float64, update and env_steps int64."""
+        frame = pd.DataFrame({name: np.array(column) for name, column in self.columns.items()})
+        whole = [c for c in ("update", "env_steps") if c in frame]
+        return frame.astype(dict.fromkeys(whole, "int64"))
+
+
 class RunWriter:
     """Writes a run's files: rewards.csv grows by update, the rest is replaced whole at every checkpoint.
 
@@ -193,7 +221,7 @@ class RunWriter:
 
     def __init__(self, directory: Path, cfg: Config, since: Mapping[str, Any] | None = None) -> None:
         self.directory, self.cfg = directory, cfg
-        self.history: list[dict[str, float]] = []
+        self.history = History()
         about = machine_info(cfg)
         if since is not None:
             about = self._cut_back(since, about)
@@ -226,8 +254,8 @@ class RunWriter:
         os.truncate(table, since["csv_size"])
         if since["update"]:
             frame = pd.read_parquet(self.directory / "metrics.parquet")
-            frame = frame[frame["update"] <= since["update"]]
-            self.history = frame.to_dict("records")  # type: ignore[assignment]
+            frame = frame.loc[frame["update"] <= since["update"]]
+            self.history = History(frame)
         before = json.loads((self.directory / "machine.json").read_text())
         return {**before, "resumed": [*before.get("resumed", []), {"update": since["update"], **about}]}
 
@@ -239,7 +267,7 @@ class RunWriter:
 
     def add(self, metrics: dict[str, float], rewards: list[dict[str, Any]]) -> None:
         """One update's metrics and its rows of rewards.csv."""
-        self.history.append(metrics)
+        self.history.add(metrics)
         self._rows.writerows([[row[c] for c in REWARD_COLUMNS] for row in rewards])
         self._csv.flush()
         tell_loggers(self._loggers, metrics)
@@ -272,9 +300,7 @@ class RunWriter:
 
     def frame(self) -> pd.DataFrame:
         """Metrics so far, one row per update."""
-        frame = pd.DataFrame(self.history)
-        whole = [c for c in ("update", "env_steps") if c in frame]
-        return frame.astype(dict.fromkeys(whole, "int64"))
+        return self.history.frame()
 
     def rewards(self) -> pd.DataFrame:
         self._csv.flush()
