@@ -194,8 +194,9 @@ class History:
     def __init__(self, frame: pd.DataFrame | None = None) -> None:
         self.count = 0 if frame is None else len(frame)
         self.columns: dict[str, array[float]] = {}
-        for name in () if frame is None else frame.columns:
-            self.columns[str(name)] = array("d", frame[name].to_numpy(dtype=np.float64).tobytes())
+        if frame is not None:
+            for name in frame.columns:
+                self.columns[str(name)] = array("d", frame[name].to_numpy(dtype=np.float64).tobytes())
 
     def add(self, metrics: Mapping[str, float]) -> None:
         """One update's."""
