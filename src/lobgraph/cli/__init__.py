@@ -7,7 +7,7 @@ its traceback.
 
 from ..report.console import clear_errors, yield_idle_threads
 
-from . import running, again, comparing, stressing, graphs, measuring, recorded, likeness  # isort: skip  # noqa: F401 (each adds its commands, in the order of --help)
+from . import running, again, comparing, tracing, stressing, graphs, measuring, recorded, likeness  # isort: skip  # noqa: F401 (each adds its commands, in the order of --help)
 from .app import app
 
 
