@@ -29,10 +29,13 @@ from .decode import Decoder
 from .encode import Encoder
 from .registry import as_config
 
-
 CPU = torch.device("cpu")
 ENDS = ("done", "terminated", "truncated")
-OWN_KEYS = frozenset(("observation", "mask", "reward", *ENDS))  # of a group; its action is carried on, as TorchRL does
+OWN_KEYS = frozenset(
+    ("observation", "mask", "reward", *ENDS)
+)  # of a group; its action is carried on, as TorchRL does
+
+REWARD = frozenset(("reward",))
 
 
 class TorchRLMarket(EnvBase):
@@ -74,6 +77,9 @@ class TorchRLMarket(EnvBase):
             role: [f"{role}_{k}" for k in range(spec.count)] for role, spec in batch.specs.items()
         }
         self._own_keys = frozenset((*ENDS, *batch.specs))  # of the root
+        self._played = [
+            g for spec in batch.specs.values() for g in range(spec.agents.start, spec.agents.stop)
+        ]
         self._seed_to_use: int | None = batch.market.seed
         self._specs()
 
@@ -148,30 +154,23 @@ class TorchRLMarket(EnvBase):
         gone = buffers.flag[..., TERMINATED] | ~buffers.flag[..., ACTIVE]  # in this step, or before
         reward = buffers.reward.copy()
         parts: dict[str, Any] = {}
-        cut = np.zeros(self.batch.num_envs, np.bool_)
         for role, spec in self.batch.specs.items():
             own = spec.agents
             group = self._observed(role) | _ends(gone[:, own, None], truncated[:, own, None])
             group["reward"] = torch.from_numpy(reward[:, own, None])
             parts[role] = self._group(role, group)
-            cut |= truncated[:, own].any(axis=1)
-        done = buffers.done
+        done, cut = buffers.done, truncated[:, self._played].any(axis=1)
         parts |= _ends((done & ~cut)[:, None], (done & cut)[:, None])
         return self._root(parts)
 
-    def step_and_maybe_reset(
-        self, tensordict: TensorDictBase
-    ) -> tuple[TensorDictBase, TensorDictBase]:
+    def step_and_maybe_reset(self, tensordict: TensorDictBase) -> tuple[TensorDictBase, TensorDictBase]:
         """TorchRL's own, in fewer steps: what has just been made by `_step` and `_started` is not checked and copied again.
 
         What stands beside the environment's own keys (of a policy: its action, its state) is carried to the next step, as
         there, and zeroed where some environments, not all, begin anew.
         """
-        kept = {key: value for key, value in tensordict.items() if key not in self._own_keys}
-        inside = {
-            role: {key: value for key, value in tensordict.get(role).items() if key not in OWN_KEYS}
-            for role in self.batch.specs
-        }
+        kept = _others(tensordict, self._own_keys)
+        inside = {role: _others(tensordict.get(role), OWN_KEYS) for role in self.batch.specs}
         plain = all(isinstance(v, torch.Tensor) for extra in (kept, *inside.values()) for v in extra.values())
         if not plain or "_step" in kept or self._post_step_mdp_hooks is not None:
             return super().step_and_maybe_reset(tensordict)
@@ -188,8 +187,7 @@ class TorchRLMarket(EnvBase):
                 inside = {role: _zeroed(extra, rows) for role, extra in inside.items()}
             return tensordict, self._started(started, kept, inside)
         for role, extra in inside.items():
-            group = {key: value for key, value in after.get(role).items() if key != "reward"}
-            kept[role] = self._group(role, extra | group)
+            kept[role] = self._group(role, extra | _others(after.get(role), REWARD))
         kept.update({name: after.get(name) for name in ENDS})
         return tensordict, self._root(kept)
 
@@ -200,7 +198,9 @@ class TorchRLMarket(EnvBase):
 
         `kept`, and `inside` by group: what else is to stand there.
         """
-        ended = (self.market.state.active[..., 0] == 0) & ~started[:, None]  # in those that go on, as they ended
+        ended = (self.market.state.active[..., 0] == 0) & ~started[
+            :, None
+        ]  # in those that go on, as they ended
         never = np.zeros_like(ended)
         for role, spec in self.batch.specs.items():
             flags = _ends(ended[:, spec.agents, None], never[:, spec.agents, None])
@@ -230,6 +230,11 @@ def _unchecked(parts: dict[str, Any], shape: torch.Size) -> TensorDict:
     return TensorDict._new_unsafe(parts, batch_size=shape, device=CPU)
 
 
+def _others(tensordict: TensorDictBase, own: frozenset[str]) -> dict[str, Any]:
+    """What stands under other keys than `own`."""
+    return {key: tensordict.get(key) for key in tensordict.keys() if key not in own}  # noqa: SIM118 (iterates over rows)
+
+
 def _zeroed(values: dict[str, torch.Tensor], rows: torch.Tensor) -> dict[str, torch.Tensor]:
     """Copies with 0 in some environments."""
     found = {key: value.clone() for key, value in values.items()}
@@ -239,10 +244,7 @@ def _zeroed(values: dict[str, torch.Tensor], rows: torch.Tensor) -> dict[str, to
 
 
 def _flags(shape: tuple[int, ...]) -> dict[str, Any]:
-    return {
-        name: Categorical(2, shape=torch.Size(shape), dtype=torch.bool)
-        for name in ENDS
-    }
+    return {name: Categorical(2, shape=torch.Size(shape), dtype=torch.bool) for name in ENDS}
 
 
 def _ends(terminated: np.ndarray, truncated: np.ndarray) -> dict[str, torch.Tensor]:

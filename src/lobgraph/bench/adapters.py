@@ -130,7 +130,9 @@ def _torchrl(cfg: Any) -> Work:
 
     def work(steps: int) -> float:
         nonlocal state
-        for i in range(steps):  # as a rollout does: the policy writes its actions into what the last step returned
+        for i in range(
+            steps
+        ):  # as a rollout does: the policy writes its actions into what the last step returned
             for key, action in drawn[i % 4].items():
                 state.set(key, action)
             _, state = env.step_and_maybe_reset(state)
