@@ -55,6 +55,7 @@ def test_help_names_the_commands():
         "train",
         "evaluate",
         "compare",
+        "trace",
         "counterfactual",
         "strategies",
         "ablate",

@@ -78,8 +78,9 @@ def test_a_model_stands_beside_strategies_on_the_command_line(example, tmp_path,
 
 def test_torchrl(example, tmp_path):
     pytest.importorskip("torchrl")
-    out = example("torchrl_mappo.py", "--steps", 512, "--envs", 8, "--out", tmp_path)
+    out = example("torchrl_mappo.py", "--steps", 512, "--envs", 8, "--episodes", 2, "--out", tmp_path)
     assert "maker:" in out
+    assert "makers MAPPO: objective" in out
     assert list(pd.read_csv(tmp_path / "progress.csv").columns) == ["steps", "maker", "arbitrageur"]
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 pytest.importorskip("torchrl", reason="needs the extra `torchrl`")
+from torchrl.envs import EnvBase
 from torchrl.envs.utils import check_env_specs
 
 from lobgraph import MarketEnv
@@ -101,3 +102,73 @@ def test_discrete_actions_reach_the_market(one):
     lots = np.stack([env.market.snapshot(e)["quotes"][0, 0, :, 1] for e in range(2)])
     assert not lots[0].any()
     assert lots[1].any()
+
+
+def with_extras(td, t):
+    """What policies write beside an environment's keys, at the root and in a group."""
+    td["hidden"] = torch.full((td.shape[0], 2), float(t))
+    td["maker", "loc"] = torch.full((*td["maker"].shape, 3), float(t))
+    return td
+
+
+def test_the_short_way_is_torchrls_own(many):
+    """step_and_maybe_reset against EnvBase's: every key, value, shape and dtype of both results, through many episodes."""
+    short, long = (TorchRLMarket(many, num_envs=6, seed=1, stagger=True) for _ in range(2))
+    torch.manual_seed(0)
+    one, other = short.reset(), long.reset()
+    ended = 0
+    for t in range(140):
+        actions = short.rand_action(one.clone())
+        for role in short.group_map:
+            one[role, "action"] = actions[role, "action"].clone()
+            other[role, "action"] = actions[role, "action"].clone()
+        with_extras(one, t), with_extras(other, t)
+        done, one = short.step_and_maybe_reset(one)
+        same, other = EnvBase.step_and_maybe_reset(long, other)
+        for ours, theirs in ((done, same), (one, other)):
+            assert ours.batch_size == theirs.batch_size
+            keys = set(theirs.keys(True, True))
+            assert set(ours.keys(True, True)) == keys
+            for key in keys:
+                assert ours[key].dtype == theirs[key].dtype
+                assert ours[key].shape == theirs[key].shape
+                assert torch.equal(ours[key], theirs[key]), (t, key)
+            for role in short.group_map:
+                assert ours[role].batch_size == theirs[role].batch_size
+        ended += int(done["next", "done"].sum())
+    assert ended >= 6 * 3
+
+
+def test_what_was_returned_is_not_overwritten(many):
+    env = TorchRLMarket(many, num_envs=3, seed=1, stagger=True)
+    torch.manual_seed(0)
+    kept, td = [], env.reset()
+    for _ in range(40):
+        done, td = env.step_and_maybe_reset(env.rand_action(td))
+        so = td.select(*env.observation_keys, *env.done_keys)
+        kept.append((done, done.clone(), td, so.clone()))
+    for done, then, after, so in kept:
+        for key in then["next"].keys(True, True):
+            assert torch.equal(done["next", key], then["next", key])
+        for key in so.keys(True, True):
+            assert torch.equal(after[key], so[key])
+
+
+def test_a_collector_takes_it(one):
+    from torchrl.collectors import Collector
+
+    env = TorchRLMarket(one, num_envs=4, seed=2)
+    collector = Collector(env, None, frames_per_batch=64, total_frames=192)
+    batches = list(collector)
+    collector.shutdown()
+    assert [batch.numel() for batch in batches] == [64] * 3
+    assert all(torch.isfinite(batch["next", "maker", "reward"]).all() for batch in batches)
+
+
+def test_preset_keys_go_the_long_way(one):
+    """A step that names its own "next" overrides what the market says, as TorchRL promises."""
+    env = TorchRLMarket(one, num_envs=2, seed=2)
+    td = env.rand_action(env.reset())
+    td["next", "mark"] = torch.ones(2, 1)
+    done, _ = env.step_and_maybe_reset(td)
+    assert done["next", "mark"].all()

@@ -29,6 +29,14 @@ from .decode import Decoder
 from .encode import Encoder
 from .registry import as_config
 
+CPU = torch.device("cpu")
+ENDS = ("done", "terminated", "truncated")
+OWN_KEYS = frozenset(
+    ("observation", "mask", "reward", *ENDS)
+)  # of a group; its action is carried on, as TorchRL does
+
+REWARD = frozenset(("reward",))
+
 
 class TorchRLMarket(EnvBase):
     """E markets, batch_size [E]; the groups are the roles that nobody holds.
@@ -68,6 +76,10 @@ class TorchRLMarket(EnvBase):
         self.group_map = {
             role: [f"{role}_{k}" for k in range(spec.count)] for role, spec in batch.specs.items()
         }
+        self._own_keys = frozenset((*ENDS, *batch.specs))  # of the root
+        self._played = [
+            g for spec in batch.specs.values() for g in range(spec.agents.start, spec.agents.stop)
+        ]
         self._seed_to_use: int | None = batch.market.seed
         self._specs()
 
@@ -124,19 +136,11 @@ class TorchRLMarket(EnvBase):
             else:
                 self.batch.reset(self._seed_to_use)
                 self._seed_to_use = None
-            which = torch.ones(self.batch.num_envs, dtype=torch.bool)
+            started = np.ones(self.batch.num_envs, np.bool_)
         else:
-            which = which.reshape(self.batch.num_envs)
-            self.batch.restart(which.numpy().copy())
-        out = self._observed()
-        for role in self.batch.specs:
-            # of environments that go on, what they had ended with stays
-            ended = ~out[role, "mask"] & ~which[:, None]
-            own = out.get(role)
-            own.update(_ends(ended[..., None], torch.zeros_like(ended)[..., None]))
-        never = torch.zeros((self.batch.num_envs, 1), dtype=torch.bool)
-        out.update(_ends(never, never.clone()))
-        return out
+            started = which.numpy().reshape(self.batch.num_envs).copy()
+            self.batch.restart(started)
+        return self._started(started, {}, {role: {} for role in self.batch.specs})
 
     def _step(self, tensordict: TensorDictBase) -> TensorDictBase:
         actions = {}
@@ -145,43 +149,104 @@ class TorchRLMarket(EnvBase):
             spec = self.batch.specs[role]
             actions[role] = decode(given.reshape(self.batch.num_envs, spec.count, *decode.shape))
         self.batch.step(actions)
-        out, buffers = self._observed(), self.market.buffers
-        done = torch.from_numpy(buffers.done.copy())[:, None]  # (E, 1)
-        flags = torch.from_numpy(buffers.flag)
-        cut = torch.zeros_like(done)
+        buffers = self.market.buffers
+        truncated = buffers.flag[..., TRUNCATED].copy()  # (E, G)
+        gone = buffers.flag[..., TERMINATED] | ~buffers.flag[..., ACTIVE]  # in this step, or before
+        reward = buffers.reward.copy()
+        parts: dict[str, Any] = {}
         for role, spec in self.batch.specs.items():
-            own = flags[:, spec.agents]
-            truncated = own[..., TRUNCATED]
-            gone = own[..., TERMINATED] | ~own[..., ACTIVE]  # in this step, or before
-            out.get(role).update(_ends(gone[..., None].clone(), truncated[..., None].clone()))
-            reward = torch.from_numpy(buffers.reward[:, spec.agents].copy())
-            out[role, "reward"] = reward[..., None]
-            cut |= truncated.any(1, keepdim=True)
-        out.update(_ends(done & ~cut, done & cut))
-        return out
+            own = spec.agents
+            group = self._observed(role) | _ends(gone[:, own, None], truncated[:, own, None])
+            group["reward"] = torch.from_numpy(reward[:, own, None])
+            parts[role] = self._group(role, group)
+        done, cut = buffers.done, truncated[:, self._played].any(axis=1)
+        parts |= _ends((done & ~cut)[:, None], (done & cut)[:, None])
+        return self._root(parts)
 
-    def _observed(self) -> TensorDict:
-        """Observations and masks of all groups, copied."""
-        envs, out = self.batch.num_envs, self.market.buffers
-        found = TensorDict(batch_size=[envs], device=self.device)  # without its device TorchRL would copy all
+    def step_and_maybe_reset(self, tensordict: TensorDictBase) -> tuple[TensorDictBase, TensorDictBase]:
+        """TorchRL's own, in fewer steps: what has just been made by `_step` and `_started` is not checked and copied again.
+
+        What stands beside the environment's own keys (of a policy: its action, its state) is carried to the next step, as
+        there, and zeroed where some environments, not all, begin anew.
+        """
+        kept = _others(tensordict, self._own_keys)
+        inside = {role: _others(tensordict.get(role), OWN_KEYS) for role in self.batch.specs}
+        plain = all(isinstance(v, torch.Tensor) for extra in (kept, *inside.values()) for v in extra.values())
+        if not plain or "_step" in kept or self._post_step_mdp_hooks is not None:
+            return super().step_and_maybe_reset(tensordict)
+        self._assert_tensordict_shape(tensordict)
+        after = self._step(tensordict)
+        tensordict.set("next", after)
+        done = self.market.buffers.done
+        if done.any():
+            started = done.copy()
+            self.batch.restart(started)
+            if not started.all():
+                rows = torch.from_numpy(started)
+                kept = _zeroed(kept, rows)
+                inside = {role: _zeroed(extra, rows) for role, extra in inside.items()}
+            return tensordict, self._started(started, kept, inside)
+        for role, extra in inside.items():
+            kept[role] = self._group(role, extra | _others(after.get(role), REWARD))
+        kept.update({name: after.get(name) for name in ENDS})
+        return tensordict, self._root(kept)
+
+    def _started(
+        self, started: np.ndarray, kept: dict[str, Any], inside: dict[str, dict[str, Any]]
+    ) -> TensorDictBase:
+        """What agents see before a step, where environments `started` (E,) bool have just begun an episode.
+
+        `kept`, and `inside` by group: what else is to stand there.
+        """
+        ended = (self.market.state.active[..., 0] == 0) & ~started[
+            :, None
+        ]  # in those that go on, as they ended
+        never = np.zeros_like(ended)
         for role, spec in self.batch.specs.items():
-            own, count = spec.agents, spec.count
-            nodes = out.nodes[:, own].reshape(envs * count, *self.encoder.nodes)
-            edges = out.edges if count == 1 else np.repeat(out.edges, count, axis=0)
-            vector = out.vector[:, own].reshape(envs * count, -1)
-            flat = torch.from_numpy(self.encoder.flat(nodes, edges, vector)).view(envs, count, -1)
-            mask = torch.from_numpy(self.market.state.active[:, own, 0] != 0)
-            parts = {"observation": flat, "mask": mask}
-            found[role] = TensorDict(parts, batch_size=[envs, count], device=self.device)
-        return found
+            flags = _ends(ended[:, spec.agents, None], never[:, spec.agents, None])
+            kept[role] = self._group(role, inside[role] | self._observed(role) | flags)
+        on = np.zeros((self.batch.num_envs, 1), np.bool_)
+        return self._root(kept | _ends(on, on.copy()))
+
+    def _observed(self, role: str) -> dict[str, torch.Tensor]:
+        """A group's observations and mask, copied."""
+        out, spec = self.market.buffers, self.batch.specs[role]
+        own, count, envs = spec.agents, spec.count, self.batch.num_envs
+        nodes = out.nodes[:, own].reshape(envs * count, *self.encoder.nodes)
+        edges = out.edges if count == 1 else np.repeat(out.edges, count, axis=0)
+        vector = out.vector[:, own].reshape(envs * count, -1)
+        flat = torch.from_numpy(self.encoder.flat(nodes, edges, vector)).view(envs, count, -1)
+        return {"observation": flat, "mask": torch.from_numpy(self.market.state.active[:, own, 0] != 0)}
+
+    def _group(self, role: str, parts: dict[str, Any]) -> TensorDict:
+        return _unchecked(parts, torch.Size((self.batch.num_envs, self.batch.specs[role].count)))
+
+    def _root(self, parts: dict[str, Any]) -> TensorDict:
+        return _unchecked(parts, self.batch_size)
+
+
+def _unchecked(parts: dict[str, Any], shape: torch.Size) -> TensorDict:
+    """A TensorDict of tensors whose shapes are known to fit: TorchRL's own way to leave out the checks."""
+    return TensorDict._new_unsafe(parts, batch_size=shape, device=CPU)
+
+
+def _others(tensordict: TensorDictBase, own: frozenset[str]) -> dict[str, Any]:
+    """What stands under other keys than `own`."""
+    return {key: tensordict.get(key) for key in tensordict.keys() if key not in own}  # noqa: SIM118 (iterates over rows)
+
+
+def _zeroed(values: dict[str, torch.Tensor], rows: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Copies with 0 in some environments."""
+    found = {key: value.clone() for key, value in values.items()}
+    for value in found.values():
+        value[rows] = 0
+    return found
 
 
 def _flags(shape: tuple[int, ...]) -> dict[str, Any]:
-    return {
-        name: Categorical(2, shape=torch.Size(shape), dtype=torch.bool)
-        for name in ("done", "terminated", "truncated")
-    }
+    return {name: Categorical(2, shape=torch.Size(shape), dtype=torch.bool) for name in ENDS}
 
 
-def _ends(terminated: torch.Tensor, truncated: torch.Tensor) -> dict[str, torch.Tensor]:
-    return {"done": terminated | truncated, "terminated": terminated, "truncated": truncated}
+def _ends(terminated: np.ndarray, truncated: np.ndarray) -> dict[str, torch.Tensor]:
+    ends = {"done": terminated | truncated, "terminated": terminated, "truncated": truncated}
+    return {name: torch.from_numpy(flag) for name, flag in ends.items()}

@@ -126,11 +126,16 @@ def _torchrl(cfg: Any) -> Work:
 
     env = TorchRLMarket(cfg)
     state = env.reset()
-    drawn = [env.rand_action(state.clone()) for _ in range(4)]
+    drawn = [{key: env.rand_action(state.clone())[key] for key in env.action_keys} for _ in range(4)]
 
     def work(steps: int) -> float:
-        for i in range(steps):
-            env.step_and_maybe_reset(drawn[i % 4].clone(recurse=False))
+        nonlocal state
+        for i in range(
+            steps
+        ):  # as a rollout does: the policy writes its actions into what the last step returned
+            for key, action in drawn[i % 4].items():
+                state.set(key, action)
+            _, state = env.step_and_maybe_reset(state)
         return float(steps * cfg.env.num_envs)
 
     return work

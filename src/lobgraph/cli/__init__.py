@@ -9,7 +9,8 @@ from ..report.console import clear_errors, yield_idle_threads
 
 # Each adds its commands, in the order of --help.
 from . import running, again, runs, exporting, sweeping  # isort: skip  # noqa: F401
-from . import comparing, stressing, graphs, measuring, recorded, likeness  # isort: skip  # noqa: F401
+from . import comparing, tracing, stressing, graphs  # isort: skip  # noqa: F401
+from . import measuring, recorded, likeness  # isort: skip  # noqa: F401
 from .app import app
 
 

@@ -141,20 +141,27 @@ def play(
 
     if episodes < 1:
         raise ValueError(f"episodes: must be at least 1, got {episodes}")
-    agents = dict(agents or {})
-    if unknown := sorted(set(agents) - set(cfg.counts)):
-        raise ValueError(f"agents: the market has no {unknown[0]!r}; its roles are {sorted(cfg.counts)}")
-    own, held = _who(cfg, agents)
-    if cfg.env.stagger:  # would cut the first episodes short
-        cfg = cfg.model_copy(update={"env": cfg.env.model_copy(update={"stagger": False})})
+    own, held = cast_all(cfg, agents)
+    cfg = whole_episodes(cfg)
     generator = torch.Generator().manual_seed(seed)
-    most = max(1, min(batch, MEMORY // _bytes_an_episode(cfg)))
-    for first in range(0, episodes, most):
-        count = min(most, episodes - first)
+    for first, count in batches(cfg, episodes, batch):
         env = MarketEnv(cfg, num_envs=count, seed=seed, first_env=first, autoreset=False)
-        yield record(env, _acts(env, own, held, deterministic, generator))
+        yield record(env, acting(env, own, held, deterministic, generator))
         if progress is not None:
             progress(first + count)
+
+
+def batches(cfg: Config, episodes: int, batch: int = BATCH) -> list[tuple[int, int]]:
+    """What is played at once, as (first episode, number of episodes): at most `batch`, and what MEMORY holds."""
+    most = max(1, min(batch, MEMORY // _bytes_an_episode(cfg)))
+    return [(first, min(most, episodes - first)) for first in range(0, episodes, most)]
+
+
+def whole_episodes(cfg: Config) -> Config:
+    """The same market whose first episodes are not cut short by stagger."""
+    if not cfg.env.stagger:
+        return cfg
+    return cfg.model_copy(update={"env": cfg.env.model_copy(update={"stagger": False})})
 
 
 def rehearse(cfg: Config, worlds: Iterable[Mapping[str, Actor]], seed: int) -> None:
@@ -165,30 +172,42 @@ def rehearse(cfg: Config, worlds: Iterable[Mapping[str, Actor]], seed: int) -> N
     from ..env.market_env import MarketEnv
 
     env = MarketEnv(cfg, num_envs=1, seed=seed, autoreset=False)
-    for acts in [_acts(env, *_who(cfg, agents)) for agents in worlds]:
+    for acts in [acting(env, *cast_all(cfg, agents)) for agents in worlds]:
         obs = env.reset()
         env.step({role: act(obs) for role, act in acts.items()})
 
 
-def _who(cfg: Config, agents: Mapping[str, Actor]) -> tuple[dict[str, Actor], dict[str, Actor]]:
-    """Who acts, by role: those that `agents` names (roles that are to learn: nobody), and those of the configuration."""
+def cast_all(cfg: Config, agents: Mapping[str, Actor] | None) -> tuple[dict[str, Actor], dict[str, Actor]]:
+    """Who acts, by role: those that `agents` names (roles that are to learn: nobody), and those of the configuration.
+
+    Raises ValueError for a role that the market does not have, PolicyError, StrategyError.
+    """
+    agents = dict(agents or {})
+    if unknown := sorted(set(agents) - set(cfg.counts)):
+        raise ValueError(f"agents: the market has no {unknown[0]!r}; its roles are {sorted(cfg.counts)}")
     held = held_actors(cfg, [role for role in cfg.counts if role not in agents])
     return {role: resolve(agents.get(role), role) for role in cfg.counts if role not in held}, held
 
 
-def _acts(
+def acting(
     env: MarketEnv,
     own: Mapping[str, Actor],
     held: Mapping[str, Actor],
     deterministic: bool = True,
     generator: torch.Generator | None = None,
 ) -> dict[str, Act]:
+    """The functions that act in `env` for those of `cast_all`."""
     acts = {role: actor(given, role, env, deterministic, generator) for role, given in own.items()}
     return acts | cast(env, held)
 
 
-def record(env: MarketEnv, acts: Mapping[str, Act]) -> Series:
-    """Reset an environment made with `autoreset=False` and write down one episode of each of its markets."""
+def record(
+    env: MarketEnv, acts: Mapping[str, Act], look: Callable[[MarketEnv], None] | None = None
+) -> Series:
+    """Reset an environment made with `autoreset=False` and write down one episode of each of its markets.
+
+    `look` is called after the reset and after every step.
+    """
     if env.autoreset:
         raise ValueError(
             "record: needs MarketEnv(..., autoreset=False), or the end of an episode is not seen"
@@ -201,8 +220,12 @@ def record(env: MarketEnv, acts: Mapping[str, Act]) -> Series:
         arrays[k][0] = v
     within: dict[str, np.ndarray] = {}
     target, cluster = env.state.target.copy(), _clusters(env)
+    if look is not None:
+        look(env)
     for t in range(steps):
         obs, _, _, _, _ = env.step({role: act(obs) for role, act in acts.items()})
+        if look is not None:
+            look(env)
         for k, v in _state(env).items():
             arrays[k][t + 1] = v
         for k, v in _step(env).items():
