@@ -234,7 +234,10 @@ def test_a_full_disk_stops_with_the_last_checkpoint_whole(
 
     with monkeypatch.context() as patch:
         patch.setattr("lobgraph.rl.checkpoint.os.fsync", full)
-        with pytest.raises(TrainingError, match=r"update 4: could not write .*No space left.*that of update 2 is whole.*--resume"):
+        with pytest.raises(
+            TrainingError,
+            match=r"update 4: could not write .*No space left.*that of update 2 is whole.*--resume",
+        ):
             train(cfg, directory=tmp_path / "run")
     assert not list((tmp_path / "run").rglob("*.tmp"))
     assert find_state(tmp_path / "run").name == "state-0000002.safetensors"
@@ -305,7 +308,9 @@ else:
 
 
 def test_a_market_goes_on_to_the_bit() -> None:
-    cfg = config("market.books=3", "agents.maker.count=2", "agents.taker.count=1", "agents.arbitrageur.count=1")
+    cfg = config(
+        "market.books=3", "agents.maker.count=2", "agents.taker.count=1", "agents.arbitrageur.count=1"
+    )
     rng = torch.Generator().manual_seed(0)
 
     def actions(env: MarketEnv) -> dict[str, torch.Tensor]:

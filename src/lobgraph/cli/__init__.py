@@ -1,13 +1,13 @@
 """The command `lobgraph`: train, evaluate, compare, ablate, bench, validate, data, plot, config and more.
 
 Each command imports what it needs when it runs, so that --help answers at once. Exit codes: 0 done, 2 the user's
-error (one red line on stderr), 130 interrupted, 1 `validate` found something out of tolerance, or anything else, with
+error (one red line on stderr), 130 interrupted, 1 `validate` or `fuzz` found something wrong, or anything else, with
 its traceback.
 """
 
 from ..report.console import clear_errors, yield_idle_threads
 
-from . import running, comparing, stressing, graphs, measuring, recorded, likeness  # isort: skip  # noqa: F401 (each adds its commands, in the order of --help)
+from . import running, comparing, stressing, graphs, measuring, fuzzing, recorded, likeness  # isort: skip  # noqa: F401 (each adds its commands, in the order of --help)
 from .app import app
 
 
