@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lobgraph.market.state import TAPE_CANCEL, TAPE_LIMIT, TAPE_SET, TAPE_TRADE, Tape
-from oracle.fifo import NOISE, Exchange
+from lobgraph.validate.exchange import NOISE, Exchange
 
 SECOND = 1_000_000_000
 Message = tuple[int, int, int, int, int]  # time in ns, kind, side, px, qty

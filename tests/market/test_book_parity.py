@@ -1,4 +1,4 @@
-"""The price-level book against the per-order exchanges of tests/oracle, fill for fill; FIFO cases worked by hand."""
+"""The price-level book against the per-order exchanges, fill for fill; FIFO cases worked by hand."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from parity import (
     take,
 )  # fmt: skip
 
-from oracle.fifo import NOISE
+from lobgraph.validate.exchange import NOISE
 
 both = pytest.mark.parametrize("matching", ["fifo", "pro_rata"])
 
@@ -30,7 +30,7 @@ both = pytest.mark.parametrize("matching", ["fifo", "pro_rata"])
 @both
 @pytest.mark.parametrize("seed", range(5))
 def test_random_streams(matching, seed):
-    events = stream(matching, seed, 20_000, count=True)
+    events = stream(matching, seed, 20_000)
     allowed = POLICIES[seed % len(POLICIES)] == "allow"
     never = "self-trade prevented" if allowed else "self-trade"
     assert {name for name in EVENTS if not events[name]} == {never}

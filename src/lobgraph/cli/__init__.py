@@ -1,7 +1,7 @@
 """The command `lobgraph`: train, evaluate, compare, ablate, bench, validate, data, plot, config and more.
 
 Each command imports what it needs when it runs, so that --help answers at once. Exit codes: 0 done, 2 the user's
-error (one red line on stderr), 130 interrupted, 1 `validate` found something out of tolerance, or anything else, with
+error (one red line on stderr), 130 interrupted, 1 `validate` or `fuzz` found something wrong, or anything else, with
 its traceback.
 """
 
@@ -10,7 +10,7 @@ from ..report.console import clear_errors, yield_idle_threads
 # Each adds its commands, in the order of --help.
 from . import running, again, runs, exporting, sweeping  # isort: skip  # noqa: F401
 from . import comparing, tracing, stressing, graphs  # isort: skip  # noqa: F401
-from . import measuring, recorded, likeness  # isort: skip  # noqa: F401
+from . import measuring, fuzzing, recorded, likeness  # isort: skip  # noqa: F401
 from .app import app
 
 

@@ -15,11 +15,33 @@ from .tree import Config
 from .types import ConfigError, Section
 
 MAX_YAML_BYTES = 4 << 20
+MAX_YAML_NODES = 1 << 20  # of the tree, an alias (*name) counted with all that it stands for
+MAX_YAML_DEPTH = 64  # of brackets
+# What the YAML parser raises for text that is none: some of its own constructors stumble over a tag's value (!!bool x).
+_UNPARSABLE = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
 AnySection = TypeVar("AnySection", bound=Section)
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice (the second would silently win)."""
+    """SafeLoader that refuses a key given twice (the second would silently win), and aliases that grow without bound."""
+
+    def fetch_flow_collection_start(self, TokenClass: type[yaml.Token]) -> None:
+        if self.flow_level >= MAX_YAML_DEPTH:  # the scanner's work grows with the square of the depth
+            raise yaml.scanner.ScannerError(
+                None, None, f"brackets deeper than {MAX_YAML_DEPTH}", self.get_mark()
+            )
+        super().fetch_flow_collection_start(TokenClass)
+
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        if node is not None and _size(node, {}) > MAX_YAML_NODES:
+            raise yaml.constructor.ConstructorError(
+                None,
+                None,
+                f"with its aliases written out larger than {MAX_YAML_NODES} values",
+                node.start_mark,
+            )
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -35,6 +57,22 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def _size(node: yaml.Node, known: dict[int, int]) -> int:
+    """Values in a node, its aliases written out. Raises ConstructorError where a node holds itself."""
+    if id(node) not in known:
+        known[id(node)] = -1
+        size = 1
+        if isinstance(node, yaml.CollectionNode):
+            for child in node.value:
+                size += sum(_size(n, known) for n in (child if isinstance(child, tuple) else (child,)))
+        known[id(node)] = size
+    if known[id(node)] < 0:
+        raise yaml.constructor.ConstructorError(
+            None, None, "an alias stands for what holds it", node.start_mark
+        )
+    return known[id(node)]
+
+
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """Parse a YAML file of settings. Raises ConfigError with file and line for anything but a mapping."""
     path = Path(path)
@@ -44,7 +82,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: larger than {MAX_YAML_BYTES} bytes, not a config file")
     try:
         data = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except _UNPARSABLE as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from None
     if data is None:
         return {}
@@ -67,7 +105,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         raise ConfigError(f"--set {override!r}: must have the form section.key=value")
     try:
         value = yaml.load(text, Loader=_UniqueKeyLoader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except _UNPARSABLE as error:
         raise ConfigError(f"--set {override!r}: value is not valid YAML: {error}") from None
     *parents, last = key.strip().split(".")
     node = tree

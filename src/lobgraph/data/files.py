@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import lzma
 import re
+import struct
 import zipfile
 import zlib
 from gzip import BadGzipFile, GzipFile
@@ -121,9 +123,13 @@ def read_bytes(source: Source) -> bytes:
         BadGzipFile,
         zipfile.BadZipFile,
         zlib.error,
+        lzma.LZMAError,
+        struct.error,
         RuntimeError,
-        NotImplementedError,
+        ValueError,
     ) as error:
+        if isinstance(error, DataError):
+            raise
         raise DataError(f"{source}: not a readable compressed file: {error}") from None
     except OSError as error:
         raise DataError(f"{source}: cannot be read: {error.strerror or error}") from None

@@ -6,13 +6,18 @@ mo_t_ms, mo_vol, mo_sign (m,), +1 a buy. Between two snapshots only the net chan
 
 from __future__ import annotations
 
+import lzma
+import math
 import re
+import struct
+import tokenize
 import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.lib import format as npy
 
 from .recording import MAX_LOTS, MAX_PRICE, NS, DataError
 
@@ -20,6 +25,12 @@ NAME = re.compile(r"^(?P<ticker>.+)_(?P<date>\d{8})_(?P<start>\d{6})_(?P<end>\d{
 ROWS = ("bid_px", "ask_px", "bid_sz", "ask_sz")  # (n, L)
 ORDERS = ("mo_t_ms", "mo_vol", "mo_sign")  # (m,)
 MAX_BYTES = 1 << 30  # of all arrays, decompressed
+DAY_MS = 86_400_000
+# What zipfile and numpy raise for bytes that are no npz (a header is parsed as Python's literals).
+UNREADABLE = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, ValueError, KeyError, TypeError,
+    RuntimeError, SyntaxError, tokenize.TokenError, OverflowError, MemoryError,
+)  # fmt: skip
 NEEDED = f"t_ms, {', '.join(ROWS)} and {', '.join(ORDERS)}"
 
 
@@ -61,6 +72,10 @@ def read_nasdaq10(path: str | Path, *, tick: int = 100, lot: int = 1) -> Snapsho
     arrays = _load(path)
     t = arrays["t_ms"]
     n = len(t)
+    for key in ("t_ms", "mo_t_ms"):
+        _check(
+            path, key, (arrays[key] < 0) | (arrays[key] > DAY_MS), f"must be ms after midnight, 0 to {DAY_MS}"
+        )
     steps = np.diff(t)
     if n < 2 or steps.min() <= 0 or steps.max() != steps.min():
         bad = int(np.argmax(steps != np.median(steps))) + 1 if n > 1 else 0
@@ -118,20 +133,16 @@ def _load(path: Path) -> dict[str, np.ndarray]:
     arrays = {}
     try:
         with zipfile.ZipFile(path) as z:
-            size = sum(m.file_size for m in z.infolist())
-        if size > MAX_BYTES:
-            raise DataError(f"{path}: larger than {MAX_BYTES >> 20} MiB decompressed, refused")
-        with np.load(path, allow_pickle=False) as z:
-            if missing := sorted({"t_ms", *ROWS, *ORDERS} - set(z.files)):
+            held = {m.filename.removesuffix(".npy"): m for m in z.infolist()}
+            if sum(m.file_size for m in held.values()) > MAX_BYTES:
+                raise DataError(f"{path}: larger than {MAX_BYTES >> 20} MiB decompressed, refused")
+            if missing := sorted({"t_ms", *ROWS, *ORDERS} - set(held)):
                 raise DataError(f"{path}: array {missing[0]!r} is missing; needs {NEEDED}")
             for key in ("t_ms", *ROWS, *ORDERS):
-                raw = z[key]
-                if raw.dtype.kind not in "iu":
-                    raise DataError(f"{path}: {key}: must hold whole numbers, got {raw.dtype}")
-                arrays[key] = raw.astype(np.int64)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, KeyError) as error:
-        if isinstance(error, DataError):
-            raise
+                arrays[key] = _array(z, held[key], f"{path}: {key}")
+    except DataError:
+        raise
+    except UNREADABLE as error:
         raise DataError(f"{path}: not a readable npz: {error}") from None
     n = len(arrays["t_ms"]) if arrays["t_ms"].ndim == 1 else -1
     shape = arrays["bid_px"].shape
@@ -142,6 +153,25 @@ def _load(path: Path) -> dict[str, np.ndarray]:
         if arrays[key].ndim != 1 or arrays[key].shape != arrays["mo_t_ms"].shape:
             raise DataError(f"{path}: {key}: must have shape (market orders,), got {arrays[key].shape}")
     return arrays
+
+
+def _array(z: zipfile.ZipFile, member: zipfile.ZipInfo, where: str) -> np.ndarray:
+    """One array as int64. Its header is believed only where the member holds as much as it promises."""
+    with z.open(member) as file:
+        version = npy.read_magic(file)
+        if version not in ((1, 0), (2, 0)):
+            raise DataError(f"{where}: written in version {version} of the npy format, expected 1.0 or 2.0")
+        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, _, kind = read(file)
+    if kind.kind not in "iu":
+        raise DataError(f"{where}: must hold whole numbers, got {kind}")
+    if min(shape, default=1) < 0 or math.prod(shape) * kind.itemsize > member.file_size:
+        raise DataError(f"{where}: says that it has shape {shape}, and is {member.file_size} bytes long")
+    with z.open(member) as file:
+        raw = npy.read_array(file, allow_pickle=False)
+    if raw.dtype.kind == "u" and raw.size and raw.max() > np.iinfo(np.int64).max:
+        raise DataError(f"{where}: holds {raw.max()}, more than fits 64 bits with a sign")
+    return raw.astype(np.int64)
 
 
 def _check(path: Path, key: str, bad: np.ndarray, says: str) -> None:

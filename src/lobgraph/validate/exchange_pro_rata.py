@@ -1,4 +1,4 @@
-"""The exchange of fifo.py with pro-rata matching, from the definition: in proportion to size, then first come first served.
+"""The exchange of exchange.py with pro-rata matching, from the definition: in proportion to size, then first come first served.
 
 An order that takes v of the Q lots at a price gives each participant floor(v * its lots / Q): every agent's order is
 one, the noise traders' orders together another, served from its oldest on. What rounding down leaves over goes to the
@@ -8,7 +8,7 @@ its agent's own is dealt with before anything trades at that price.
 
 from __future__ import annotations
 
-from .fifo import ALLOW, NOISE, Exchange, Fill, Order
+from .exchange import ALLOW, NOISE, Exchange, Fill, Order
 
 
 def allotments(queue: list[Order], qty: int) -> list[int]:

@@ -1,7 +1,7 @@
 """A limit order book the obvious way: every order by itself in its price's queue, nothing aggregated, nothing fast.
 
 It knows what an exchange knows: who came first. The price-level book of lobgraph.market.book must agree with it after
-every message: lots at every price, best prices, each agent's place in its queue, every fill, every account.
+every message: lots at every price, best prices, each agent's place in its queue, every fill, every account. `lobgraph fuzz` and the test suite hold the two side by side.
 """
 
 from __future__ import annotations
@@ -65,11 +65,12 @@ class Exchange:
         self.fills: list[Fill] = []
         self.added = self.cancelled = self.traded = self.dropped = 0
         self.signed = 0  # lots bought less lots sold by takers
-        self.imbalance = (
-            0  # lots that came to the best bid less those that left it, minus the same of the ask
-        )
+        self.imbalance = 0  # lots that came to the best bid less those that left it, minus the ask's
         self.prevented = 0  # times that self-trade prevention stepped in
         self.lost: list[Order] = []  # agents' orders that left the window
+        self.changed: set[tuple[int, int]] = (
+            set()
+        )  # (side, price) of queues that changed since somebody looked
 
     # --- what can be seen ---
 
@@ -169,6 +170,7 @@ class Exchange:
         self.low = (self.best[1] + self.best[-1]) // 2 - self.window // 2
         for side in (1, -1):
             for px in [px for px in self.queues[side] if not self.low <= px < self.low + self.window]:
+                self.changed.add((side, px))
                 for order in self.queues[side].pop(px):
                     self.dropped += order.qty
                     if self.own.pop((order.owner, side), None) is not None:
@@ -228,6 +230,7 @@ class Exchange:
             self.imbalance += side * order.qty
         if not queues or (order.px - self.best[side]) * side > 0:
             self.best[side] = order.px
+        self.changed.add((side, order.px))
         queue = queues.setdefault(order.px, [])
         queue.insert(0 if first else len(queue), order)
         if (self.best[-side] - order.px) * side <= 0:  # it is empty: its old price is no longer possible
@@ -236,6 +239,7 @@ class Exchange:
 
     def _tidy(self, side: int, px: int) -> None:
         """Remove orders of no lots; when the best level has gone find the next and look after the window."""
+        self.changed.add((side, px))
         queue = self.queues[side][px]
         for order in [order for order in queue if order.qty == 0]:
             queue[:] = [other for other in queue if other is not order]
