@@ -7,19 +7,9 @@ its traceback.
 
 from ..report.console import clear_errors, yield_idle_threads
 
-from . import (
-    running,
-    again,
-    runs,
-    exporting,
-    sweeping,
-    comparing,
-    stressing,
-    graphs,
-    measuring,
-    recorded,
-    likeness,
-)  # isort: skip  # noqa: F401 (each adds its commands, in the order of --help)
+# each adds its commands, in the order of --help
+from . import running, again, runs, exporting, sweeping, comparing  # isort: skip  # noqa: F401
+from . import stressing, graphs, measuring, recorded, likeness  # isort: skip  # noqa: F401
 from .app import app
 
 
