@@ -52,7 +52,7 @@ def list_runs(root: str | Path = "artifacts", scenario: str | None = None) -> pd
     return _filled(table)
 
 
-def _filled(table: pd.DataFrame) -> pd.DataFrame:
+def _filled(table: Any) -> pd.DataFrame:
     """Without the columns in which no row has anything."""
     return table.loc[:, [c for c in table if not table[c].isin(["", np.nan]).all()]]
 
@@ -117,10 +117,10 @@ def _describe(run: Path) -> _Part:
     found = {}
     for role in roles_of(rewards):
         found[f"{role} last"] = change(rewards, role).last
-        evaluated = history.get(f"eval/{role}/reward", pd.Series(dtype=float)).dropna()
-        if len(evaluated):
+        evaluated = f"eval/{role}/reward"
+        if evaluated in history and bool(history[evaluated].notna().to_numpy().any()):
             best = history["update"] == history["eval/best"].dropna().iloc[-1]
-            found[f"{role} best"] = float(history.loc[best, f"eval/{role}/reward"].iloc[0])
+            found[f"{role} best"] = float(history[evaluated].to_numpy(float)[best.to_numpy()][0])
     when = told.started or _started(run)
     return _Part(
         str(tree["name"]), when[:19].replace("T", " ") or _changed(run), int(steps), state, told.why, found

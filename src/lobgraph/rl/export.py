@@ -73,7 +73,7 @@ class OneAgent(nn.Module):
             v = torch.cat([v, self.get_buffer("which").expand(1, v.shape[1], -1)], -1)
         books = nodes.shape[1]
         given = nodes.new_ones(books, books) if adjacency is None else adjacency
-        h = part.encoders[self.encoder_key](x, message_weights(self.kind, given), True)
+        h = part.encoders[self.encoder_key](x, message_weights(part.graph.encoder, given), True)
         if state is not None:
             memory: Any = part.memories[self.encoder_key]
             h = memory.step(h, state.transpose(0, 1).unsqueeze(0), fresh)

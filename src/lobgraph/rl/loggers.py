@@ -52,8 +52,9 @@ class WandB:
     def __init__(self, cfg: Config, directory: Path, after: int | None) -> None:
         import wandb
 
+        mode: Any = os.environ.get("WANDB_MODE", "offline")
         self.run = wandb.init(
-            mode=os.environ.get("WANDB_MODE", "offline"), dir=str(directory), project=cfg.name, name=directory.name,
+            mode=mode, dir=str(directory), project=cfg.name, name=directory.name,
             config=cfg.model_dump(mode="json"), settings=wandb.Settings(silent=True, console="off"),
         )  # fmt: skip
 

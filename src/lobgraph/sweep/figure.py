@@ -39,7 +39,7 @@ def draw(sweep: Sweep, table: pd.DataFrame, shares: dict[str, float] | None) -> 
     panels = 1 + len(sweep.space)
     columns = 2 if panels == 4 else min(COLUMNS, panels)
     rows = -(-panels // columns)
-    complete = table[table["state"] == "complete"]
+    complete: Any = table[table["state"] == "complete"]
     best = best_trial(sweep, table)
     with style():
         fig, axes = figure(rows, columns, 3.6, 2.9)
@@ -47,7 +47,7 @@ def draw(sweep: Sweep, table: pd.DataFrame, shares: dict[str, float] | None) -> 
         _bars(flat[0], shares, list(sweep.space))
         for ax, (key, values) in zip(flat[1:], sweep.space.items(), strict=False):
             _values(ax, key, values, complete, best)
-            lost = table[table["state"].isin(["pruned", "failed"])]
+            lost: Any = table[table["state"].isin(["pruned", "failed"])]
             if len(lost):
                 where = ax.get_xaxis_transform()
                 x = _places(values, lost[key])
@@ -90,7 +90,7 @@ def _bars(ax: Axes, shares: dict[str, float] | None, keys: list[str]) -> None:
     ax.grid(axis="y", visible=False)
 
 
-def _places(values: Range | Choice, given: pd.Series) -> np.ndarray:
+def _places(values: Range | Choice, given: Any) -> np.ndarray:
     """Where values lie on the axis: numbers as they are, choices at 0, 1, ..."""
     if isinstance(values, Range):
         return given.to_numpy(dtype=float)

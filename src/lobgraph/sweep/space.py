@@ -59,6 +59,7 @@ def parse(texts: Iterable[str], tree: Mapping[str, Any], overrides: Iterable[str
         if key in space or key in fixed:
             raise ConfigError(f"--over {text!r}: {key} is given twice")
         space[key] = _values(text, values)
+        cfg = Config()
         for value in space[key].ends:
             cfg = make_config(tree, [*given, setting(key, value)], f"--over {text!r}")
         space[key] = _typed(text, key, space[key], cfg)

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,7 @@ def load(directory: str | Path, trials: int | None = None) -> Sweep:
     except TypeError as error:
         raise ConfigError(f"{path}: not what a sweep asks for: {error}") from None
     if trials is not None:
-        sweep = Sweep(**(asdict(sweep) | {"trials": trials}))
+        sweep = replace(sweep, trials=trials)
     check(sweep)
     return sweep
 
@@ -266,7 +266,7 @@ def trials_table(study: Any, sweep: Sweep, path: Path) -> pd.DataFrame:
 
 def best_trial(sweep: Sweep, table: pd.DataFrame) -> pd.Series | None:
     """The row of the best complete trial, the first of equals."""
-    complete = table[table["state"] == "complete"]
+    complete: Any = table[table["state"] == "complete"]
     if not len(complete):
         return None
     return complete.loc[(sweep.better * complete["value"].astype(float)).idxmax()]

@@ -97,7 +97,7 @@ def _config(job: Job, i: int) -> Config:
 def score(cfg: Config, policies: Any, role: str, measure: str, episodes: int, seed: int) -> np.ndarray:
     """(episodes,) the measure of a role, the mean over its agents, where `policies` act by their mean."""
     table = evaluate(cfg, dict.fromkeys(cfg.learners, policies), episodes, seed)
-    own = table[table["role"] == role]
+    own: Any = table[table["role"] == role]
     return own.groupby("episode")[measure].mean().to_numpy(dtype=float)
 
 
