@@ -79,9 +79,7 @@ def commands() -> list[Command]:
                 continue
             text = shlex.join(shlex.split(whole, comments=True))
             found += [
-                Command(block.page, block.line + start, part)
-                for part in text.split(" '&&' ")
-                if part.strip()
+                Command(block.page, block.line + start, part) for part in text.split(" '&&' ") if part.strip()
             ]
             start, whole = i + 1, ""
     return found

@@ -50,6 +50,7 @@ def clone(tmp_path, monkeypatch):
             (tmp_path / block.file).parent.mkdir(exist_ok=True)
             (tmp_path / block.file).write_text(block.text)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     return tmp_path
 
 
@@ -64,7 +65,9 @@ def provide(clone, kept, lobgraph):
             if scenario == "replay" or not config.is_file():
                 config = ROOT / "configs" / "single_maker.yaml"
             args = ["--dir", home.parent, "--seeds", 2, *TINY, "--set", f"name={scenario}"]
-            lobgraph(["train", config, *args])
+            with pytest.MonkeyPatch.context() as patch:  # nobody looks at its figures
+                patch.setattr("lobgraph.report.figures.make_figures", lambda run: [])
+                lobgraph(["train", config, *args])
         shutil.copytree(home, clone / "artifacts" / scenario, symlinks=True)
 
     def provide(word):
@@ -75,7 +78,9 @@ def provide(clone, kept, lobgraph):
         elif word.startswith("made/") and not path.exists():
             made = runpy.run_path(str(ROOT / "tests" / "data" / "make.py"))
             path.parent.mkdir()
-            made["write_pair"](path.parent, *made["make_day"](rows=3000), 3, "", path.name.split("_message")[0])
+            made["write_pair"](
+                path.parent, *made["make_day"](rows=3000), 3, "", path.name.split("_message")[0]
+            )
         elif re.fullmatch(r"\w+\.yaml", word) and not path.exists():
             path.write_text(MARKET.format(name=path.stem))
 

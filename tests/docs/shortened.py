@@ -62,7 +62,6 @@ PLACEHOLDERS = {
 PYTHON = [
     ("README.md", '"env.num_envs=256", "ppo.lr=3e-4"]', '"env.num_envs=8", "env.episode_steps=10", "ppo.rollout_steps=10", "ppo.total_steps=160", "graph.hidden=8", "run.dir=runs"]'),
     ("README.md", "episodes=100", "episodes=2"),
-    ("docs/adapters.md", 'env.reset(seed=0)', 'env.reset(seed=198)'),
     ("docs/adapters.md", "num_envs=256), gamma", "num_envs=8), gamma"),
     ("docs/adapters.md", "learn(400_000)", "learn(256)"),
     ("docs/adapters.md", "batch_size=1024", "batch_size=64"),
@@ -73,4 +72,4 @@ PYTHON = [
 NOT_RUN = {"ray": "RLlib pins another gymnasium: it has a virtual environment of its own"}
 
 # Names set as code that are no word of our sources: made of others, or an example's.
-FOREIGN = ("X_1", "stress_halt")
+FOREIGN = ("X_1", "stress_halt", "gymnasium.vector.VectorRewardWrapper")

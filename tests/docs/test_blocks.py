@@ -55,11 +55,20 @@ SUFFIXES = (".py", ".md", ".yaml", ".png", ".sh", ".csv", ".npz")
 
 
 def test_files_named_in_the_text_exist():
-    homes = (ROOT, ROOT / "docs", ROOT / "src", ROOT / "src" / "lobgraph", ROOT / "scripts" / "examples", ROOT / "tests")
+    homes = (
+        ROOT,
+        ROOT / "docs",
+        ROOT / "src",
+        ROOT / "src" / "lobgraph",
+        ROOT / "scripts" / "examples",
+        ROOT / "tests",
+    )
     missing = []
     for place, text in spans():
         path = text.split(":")[0].rstrip("/")
-        if not re.fullmatch(r"[\w./]+", path) or not (path.endswith((".py", ".md", ".sh")) or text.endswith("/")):
+        if not re.fullmatch(r"[\w./]+", path) or not (
+            path.endswith((".py", ".md", ".sh")) or text.endswith("/")
+        ):
             continue
         written = {block.file for block in blocks("python", "yaml")}
         if path not in written and not any((home / path).exists() for home in homes):
@@ -68,11 +77,12 @@ def test_files_named_in_the_text_exist():
 
 
 def test_links_lead_somewhere():
-    missing = []
-    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
-        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
-            if not target.startswith("http") and not (page.parent / target).exists():
-                missing.append(f"{page.name}: {target}")
+    missing = [
+        f"{page.name}: {target}"
+        for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+        if not target.startswith("http") and not (page.parent / target).exists()
+    ]
     assert not missing
 
 
@@ -84,7 +94,11 @@ def knows(model, keys) -> bool:
         if key not in model.model_fields:
             return False
         model = next(
-            (x for x in _types(model.model_fields[key].annotation) if isinstance(x, type) and issubclass(x, BaseModel)),
+            (
+                x
+                for x in _types(model.model_fields[key].annotation)
+                if isinstance(x, type) and issubclass(x, BaseModel)
+            ),
             None,
         )
     return True
@@ -95,15 +109,17 @@ def _types(annotation):
     return [annotation] if inner is None else [x for part in inner for x in _types(part)]
 
 
-KEY = re.compile(r"((?:%s)(?:\.\w+)+)(?:[:=].*)?" % "|".join(Config.model_fields))
+KEY = re.compile(rf"((?:{'|'.join(Config.model_fields)})(?:\.\w+)+)(?:[:=].*)?")
 
 
 def test_settings_named_in_the_text_exist():
     unknown = []
-    own = (ROOT / "src" / "lobgraph" / "env" / "market_env.py").read_text()  # `env` is an environment's name, too
+    own = (
+        ROOT / "src" / "lobgraph" / "env" / "market_env.py"
+    ).read_text()  # `env` is an environment's name, too
     for place, text in spans():
         found = KEY.fullmatch(text)
-        if not found or "(" in text or (ROOT / "src" / "lobgraph" / text).exists():
+        if not found or "(" in text or text.endswith(".csv") or (ROOT / "src" / "lobgraph" / text).exists():
             continue
         section, *keys = found[1].split(".")
         attribute = section == "env" and re.search(rf"\b(self\.|def ){keys[0]}\b", own)
@@ -114,14 +130,30 @@ def test_settings_named_in_the_text_exist():
 
 def test_options_named_in_the_text_exist():
     known = set(re.findall(r"--[\w-]+", "\n".join(p.read_text() for p in SOURCES if p.suffix != ".png")))
-    known |= {f"--{name.replace('_', '-')}" for p in (ROOT / "src/lobgraph/cli").glob("*.py") for name in re.findall(r"^    (\w+): ", p.read_text(), re.MULTILINE)}
-    unknown = [f"{place}: {text}" for place, text in spans() for option in re.findall(r"^--[\w-]+", text) if option not in known]
+    known |= {
+        f"--{name.replace('_', '-')}"
+        for p in (ROOT / "src/lobgraph/cli").glob("*.py")
+        for name in re.findall(r"^    (\w+): ", p.read_text(), re.MULTILINE)
+    }
+    unknown = [
+        f"{place}: {text}"
+        for place, text in spans()
+        for option in re.findall(r"^--[\w-]+", text)
+        if option not in known
+    ]
     assert not unknown
 
 
 def test_names_in_the_text_exist():
     """An identifier set as code is a word of the sources, scripts, tests or scenarios, or of another library (FOREIGN)."""
-    words = set(re.findall(r"\w+", "\n".join(p.read_text(encoding="utf-8") for p in SOURCES if p.suffix in (".py", ".yaml", ".toml", ""))))
+    words = set(
+        re.findall(
+            r"\w+",
+            "\n".join(
+                p.read_text(encoding="utf-8") for p in SOURCES if p.suffix in (".py", ".yaml", ".toml", "")
+            ),
+        )
+    )
     unknown = []
     for place, text in spans():
         name = re.fullmatch(r"(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w{2,})(?:\(\.*\))?", text)

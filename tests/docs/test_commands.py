@@ -48,7 +48,9 @@ def parse_lobgraph(words: list[str], partly: bool = False) -> None:
     """Raises click's UsageError. Missing arguments are told apart by their class's name: typer brings its own click."""
     command, name = ROOT_COMMAND, "lobgraph"
     context = command.make_context(name, [], resilient_parsing=True)
-    while (table := getattr(command, "commands", None)) is not None and words and not words[0].startswith("-"):
+    while (
+        (table := getattr(command, "commands", None)) is not None and words and not words[0].startswith("-")
+    ):
         assert words[0] in table, f"no such command: {name} {words[0]}"
         name, command, words = words[0], table[words[0]], words[1:]
         context = command.make_context(name, [], parent=context, resilient_parsing=True)
@@ -64,8 +66,8 @@ def parse_lobgraph(words: list[str], partly: bool = False) -> None:
             raise
 
 
-class _Parsed(Exception):
-    pass
+class ParsedError(Exception):
+    """The arguments were understood."""
 
 
 def parse_script(words: list[str]) -> None:
@@ -74,12 +76,12 @@ def parse_script(words: list[str]) -> None:
 
     def stop(self, args=None, namespace=None):
         parse_args(self, args, namespace)
-        raise _Parsed
+        raise ParsedError
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", words)
         patch.setattr(argparse.ArgumentParser, "parse_args", stop)
-        with pytest.raises(_Parsed):
+        with pytest.raises(ParsedError):
             runpy.run_path(str(ROOT / words[0]), run_name="__main__")
 
 
@@ -96,7 +98,9 @@ def test_options_exist(command):
         parse([*words, *chosen.short])
 
 
-@pytest.mark.parametrize(("place", "words"), mentioned(), ids=lambda x: x if isinstance(x, str) else " ".join(x))
+@pytest.mark.parametrize(
+    ("place", "words"), mentioned(), ids=lambda x: x if isinstance(x, str) else " ".join(x)
+)
 def test_commands_named_in_the_text_exist(place, words):
     parse([word for word in words if word != "..."], partly=True)
 
@@ -124,7 +128,9 @@ def test_what_does_not_exist_is_found(text, says):
 
 def _marked(command):
     return pytest.param(
-        command, id=f"{command.place} {command.text[:60]}", marks=pytest.mark.slow if how(command.text).slow else ()
+        command,
+        id=f"{command.place} {command.text[:60]}",
+        marks=pytest.mark.slow if how(command.text).slow else (),
     )
 
 
@@ -132,7 +138,7 @@ def _marked(command):
 def test_commands_run(command, clone, provide, lobgraph):
     words = [PLACEHOLDERS.get(word, word) for word in command.words]
     for i, word in enumerate(words):
-        if not words[i - 1] == "--out":
+        if words[i - 1] != "--out":
             provide(word)
     words += how(command.text).short
     if words[0] == "lobgraph":

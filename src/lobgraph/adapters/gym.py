@@ -189,7 +189,7 @@ class RoleVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         if np.shape(actions) != self._shape:
             raise ValueError(f"actions: shape must be {self._shape}, got {np.shape(actions)}")
         seat = self.seat
-        seat.play(self.decoder(actions))
+        seat.play(self.decoder(actions, ("environment",)))
         reward = seat.reward.astype(np.float64)
         terminated, truncated = seat.terminated.copy(), seat.truncated.copy()
         infos: dict[str, Any] = {}
