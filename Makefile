@@ -6,7 +6,7 @@ PY := .venv/bin/python
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint format bench gpu clean
+.PHONY: help setup demo test test-slow lint format bench docs gpu clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,9 +35,14 @@ format: setup ## let ruff format and fix
 bench: setup ## events and steps per second (ARGS="--quick", ARGS="--json bench.json")
 	@$(PY) -m lobgraph bench $(ARGS)
 
+docs: ## build the site of the documentation into site/, strictly; its notebook is executed
+	@EXTRAS="$${EXTRAS:-docs}" ./scripts/setup.sh
+	@$(ONE_THREAD) NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet --clean
+	@echo "docs: site/index.html"
+
 gpu: ## on a machine with a GPU: parity with the CPU, then speed (see scripts/gpu_check.sh for WHEELS, PYTHON, JAXMARL)
 	@./scripts/gpu_check.sh
 
 clean: ## remove .venv and caches; runs in artifacts/ stay
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv site .pytest_cache .ruff_cache .hypothesis build dist
 	find src tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +

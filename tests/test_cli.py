@@ -290,7 +290,7 @@ def readme_blocks(heading: str, language: str) -> list[str]:
 def test_the_strategy_of_the_readme(lobgraph, scenario, tmp_path, monkeypatch):
     """The README's own strategy and its command, with fewer episodes; the report has everything."""
     (code,) = readme_blocks("Strategies and comparisons", "python")
-    (command,) = readme_blocks("Strategies and comparisons", "")
+    (command,) = readme_blocks("Strategies and comparisons", "bash")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_maker.py").write_text(code)
     (tmp_path / "configs").mkdir()

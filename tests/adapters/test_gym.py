@@ -274,8 +274,15 @@ def test_bad_actions_are_named(one):
             env.step(bad)
     env = RoleEnv(one)
     env.reset(seed=0)
-    with pytest.raises(ValueError, match="NaN"):
-        env.step(np.full(3, np.nan, np.float32))
+    for bad in (np.nan, np.inf):
+        with pytest.raises(ValueError, match=f"actions of maker: must be finite numbers, got {bad}"):
+            env.step(np.full(3, bad, np.float32))
+    envs = RoleVectorEnv(one, num_envs=4, actions="physical")
+    envs.reset(seed=0)
+    actions = np.ones((4, 1, 3), np.float32)
+    actions[2, 0, 1] = np.inf
+    with pytest.raises(ValueError, match="actions of maker, environment 2: must be finite"):
+        envs.step(actions)
 
 
 def test_a_flat_observation_is_the_dict_in_order(many):

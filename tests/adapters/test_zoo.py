@@ -117,6 +117,9 @@ def test_held_roles_are_no_agents(many):
         env.step({n: -np.ones(9, np.float32) for n in env.agents})
     assert np.abs(env.market.snapshot()["inventory"][2]).sum() > 0  # the taker trades
     assert np.abs(env.market.snapshot()["inventory"][3]).sum() == 0
+    for wrong in (None, 3):
+        with pytest.raises(ConfigError, match=f"cfg: must be a Config, .* got {wrong}"):
+            lobgraph.parallel_env(wrong)
     with pytest.raises(ConfigError, match="every role is held"):
         lobgraph.parallel_env(many, others={"maker": None, "taker": None, "arbitrageur": None})
 
@@ -131,7 +134,14 @@ def test_bad_actions_are_named(many):
         ({k: v for k, v in good.items() if k != "taker_0"}, "'taker_0' is missing"),
         (good | {"broker_0": 1}, "'broker_0' is no agent here"),
         (good | {"maker_1": np.zeros(3)}, r"actions\['maker_1'\]: shape must be \(9,\)"),
-        (good | {"maker_1": np.full(9, np.nan)}, "NaN"),
+        (
+            good | {"maker_1": np.full(9, np.nan)},
+            "actions of maker, agent 1: must be finite numbers, got nan",
+        ),
+        (
+            good | {"maker_0": np.full(9, -np.inf)},
+            "actions of maker, agent 0: must be finite numbers, got -inf",
+        ),
     ):
         with pytest.raises(ValueError, match=says):
             env.step(bad)

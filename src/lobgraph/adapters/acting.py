@@ -61,7 +61,7 @@ class _Translation:
         shape = (envs * agents, *self.decoder.shape)
         if actions.shape != shape:
             raise ValueError(f"model: predict must return actions of shape {shape}, got {actions.shape}")
-        physical = self.decoder(actions)
+        physical = self.decoder(actions, ("row",))
         return physical.reshape(envs, agents, *physical.shape[1:])
 
 

@@ -99,7 +99,9 @@ class Agents:
             if np.shape(given) != shape:
                 raise ValueError(f"actions[{name!r}]: shape must be {shape}, got {np.shape(given)}")
             raw[k] = given
-        self.batch.step({role: decode(self._raw[role])[None] for role, decode in self.decoders.items()})
+        self.batch.step(
+            {role: decode(self._raw[role], ("agent",))[None] for role, decode in self.decoders.items()}
+        )
         buffers = self.market.buffers
         rewards, flags = buffers.reward[0].tolist(), buffers.flag[0].tolist()
         reward, terminated, truncated, infos = {}, {}, {}, {}

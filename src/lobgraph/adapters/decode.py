@@ -60,8 +60,17 @@ class Decoder:
         elif actions == "discrete":
             self.shape = () if spec.items == 1 else (spec.items,)
 
-    def __call__(self, given: np.ndarray) -> np.ndarray:
-        """(..., *shape) -> (..., items, act_dim) float32. Raises ValueError for a choice that is not in the table."""
+    def __call__(self, given: np.ndarray, axes: tuple[str, ...] = ()) -> np.ndarray:
+        """(..., *shape) -> (..., items, act_dim) float32. `axes`: what the leading axes count, for errors.
+
+        Raises ValueError for a choice that is not in the table, and for numbers that are not finite.
+        """
+        if self.kind != "discrete" and not np.isfinite(given).all():
+            place = np.argwhere(~np.isfinite(given))[0]
+            where = "".join(f", {axis} {i}" for axis, i in zip(axes, place, strict=False))
+            raise ValueError(
+                f"actions of {self.spec.role}{where}: must be finite numbers, got {np.asarray(given)[tuple(place)]}"
+            )
         if self.kind == "physical":
             return np.asarray(given, np.float32)
         if self.kind == "normalised":

@@ -118,7 +118,7 @@ class RoleVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
     """One agent's seat in each of `num_envs` markets, stepped as one batch.
 
     Resets within the step that ends an episode (AutoresetMode.SAME_STEP): the last observations stand in
-    infos["final_obs"] (an object array), the reward's terms in infos["final_info"]["terms"]. Arguments are those of RoleEnv;
+    `infos["final_obs"]` (an object array), the reward's terms in `infos["final_info"]["terms"]`. Arguments are those of RoleEnv;
     observations "flat" or "dict", and `stagger`: whether first episodes start in the middle, so that not all end at once.
     """
 
@@ -189,7 +189,7 @@ class RoleVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         if np.shape(actions) != self._shape:
             raise ValueError(f"actions: shape must be {self._shape}, got {np.shape(actions)}")
         seat = self.seat
-        seat.play(self.decoder(actions))
+        seat.play(self.decoder(actions, ("environment",)))
         reward = seat.reward.astype(np.float64)
         terminated, truncated = seat.terminated.copy(), seat.truncated.copy()
         infos: dict[str, Any] = {}

@@ -7,7 +7,6 @@ Importing lobgraph registers them, and imports no gymnasium for it: where it is 
 # gymnasium is an extra.
 from __future__ import annotations
 
-import importlib.abc
 import importlib.machinery
 import sys
 from collections.abc import Sequence
@@ -52,6 +51,11 @@ def as_config(given: Config | str | Path) -> Config:
     if isinstance(given, Config):
         return given
     shipped = scenarios()
+    if not isinstance(given, str | Path):
+        raise ConfigError(
+            f"cfg: must be a Config, the path of a scenario file, or the name of a shipped scenario ({', '.join(shipped)}), "
+            f"got {given!r}"
+        )
     if str(given) in shipped:
         return load_config(shipped[str(given)])
     if not Path(given).is_file():
@@ -84,7 +88,7 @@ def register_when_loaded() -> None:
         sys.meta_path.insert(0, _Finder())
 
 
-class _Finder(importlib.abc.MetaPathFinder):
+class _Finder:  # importlib.abc's base class would cost `lobgraph --help` a fifth of its time
     """Finds gymnasium as Python would, once, and registers when it has run."""
 
     def find_spec(

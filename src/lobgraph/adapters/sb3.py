@@ -77,7 +77,7 @@ class Sb3VecEnv(VecEnv):
 
     def step_wait(self) -> tuple[Any, np.ndarray, np.ndarray, list[dict[str, Any]]]:
         seat = self.seat
-        seat.play(self.decoder(self._actions))
+        seat.play(self.decoder(self._actions, ("environment",)))
         reward = seat.reward.copy()
         ended = seat.terminated | seat.truncated
         self._returns += reward

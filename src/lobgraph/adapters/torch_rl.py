@@ -147,7 +147,9 @@ class TorchRLMarket(EnvBase):
         for role, decode in self.decoders.items():
             given = tensordict.get((role, "action")).detach().numpy()
             spec = self.batch.specs[role]
-            actions[role] = decode(given.reshape(self.batch.num_envs, spec.count, *decode.shape))
+            actions[role] = decode(
+                given.reshape(self.batch.num_envs, spec.count, *decode.shape), ("environment", "agent")
+            )
         self.batch.step(actions)
         buffers = self.market.buffers
         truncated = buffers.flag[..., TRUNCATED].copy()  # (E, G)

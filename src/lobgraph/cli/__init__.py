@@ -1,8 +1,7 @@
 """The command `lobgraph`: train, evaluate, compare, ablate, bench, validate, data, plot, config and more.
 
-Each command imports what it needs when it runs, so that --help answers at once. Exit codes: 0 done, 2 the user's
-error (one red line on stderr), 130 interrupted, 1 `validate` or `fuzz` found something wrong, or anything else, with
-its traceback.
+Each command imports what it needs when it runs, so that --help answers at once. Exit codes: EXIT_CODES of
+report/console.py; docs/cli.md says what they mean.
 """
 
 from ..report.console import clear_errors, yield_idle_threads

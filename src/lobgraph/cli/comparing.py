@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..report.console import say, show
+from . import completing
 from .app import Overrides, Seed, app
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ Agents = Annotated[
         "--agent",
         metavar="ROLE=WHO",
         help="Who acts in another role: a strategy, a run or nothing; repeatable.",
+        autocompletion=completing.casts,
     ),
 ]
 
@@ -43,12 +45,20 @@ def compare(
         typer.Argument(
             metavar="WHO...",
             help="Runs and strategies, e.g. twap or fixed_spread:half_spread=2; the first is the baseline.",
+            autocompletion=completing.actors,
         ),
     ],
     config: Annotated[
-        Path | None, typer.Option(help="Scenario to play; default: that of the first run among WHO.")
+        Path | None,
+        typer.Option(
+            help="Scenario to play; default: that of the first run among WHO.",
+            autocompletion=completing.scenarios,
+        ),
     ] = None,
-    role: Annotated[str | None, typer.Option(help="Role that WHO act in, where it is not plain.")] = None,
+    role: Annotated[
+        str | None,
+        typer.Option(help="Role that WHO act in, where it is not plain.", autocompletion=completing.roles),
+    ] = None,
     agents: Agents = None,
     overrides: Overrides = None,
     episodes: Episodes = 1000,
@@ -73,14 +83,24 @@ def compare(
 @app.command()
 def counterfactual(
     what: Annotated[
-        Path, typer.Argument(metavar="CONFIG_OR_RUN", help="Scenario file, or a run: its policies act.")
+        Path,
+        typer.Argument(
+            metavar="CONFIG_OR_RUN",
+            help="Scenario file, or a run: its policies act.",
+            autocompletion=completing.scenarios_and_runs,
+        ),
     ],
     without: Annotated[
-        list[str] | None, typer.Option(metavar="ROLE", help="Take this role out; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="ROLE", help="Take this role out; repeatable.", autocompletion=completing.roles),
     ] = None,
     swap: Annotated[
         list[str] | None,
-        typer.Option(metavar="ROLE=WHO", help="Put another in this role's place; repeatable."),
+        typer.Option(
+            metavar="ROLE=WHO",
+            help="Put another in this role's place; repeatable.",
+            autocompletion=completing.casts,
+        ),
     ] = None,
     agents: Agents = None,
     overrides: Overrides = None,

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ..report.console import show, written
+from . import completing
 from .app import Overrides, Scenario, Seed, app, note
 
 Episodes = Annotated[int, typer.Option(min=2, help="Unseen episodes to play.")]
@@ -84,7 +85,12 @@ def transfer(
 @app.command()
 def importance(
     run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="Run directory, or a scenario's directory (its newest run).")
+        Path,
+        typer.Argument(
+            metavar="RUN",
+            help="Run directory, or a scenario's directory (its newest run).",
+            autocompletion=completing.runs,
+        ),
     ],
     seed: Annotated[
         int | None, typer.Option(min=0, help="Seed of the episodes; another than training's.")

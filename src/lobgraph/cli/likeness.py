@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..report.console import say, written
+from . import completing
 from .app import Overrides, app, note
 from .recorded import Lot, Tick, data
 
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 Market = Annotated[
     Path,
     typer.Argument(
-        metavar="CONFIG_OR_RUN", help="Scenario (YAML), or a run directory, whose policies then act."
+        metavar="CONFIG_OR_RUN",
+        help="Scenario (YAML), or a run directory, whose policies then act.",
+        autocompletion=completing.scenarios_and_runs,
     ),
 ]
 Time = Annotated[str | None, typer.Option(metavar="TIME", help="HH:MM[:SS] or seconds after midnight.")]
@@ -59,7 +62,9 @@ def realism(
     market: Annotated[
         Path,
         typer.Argument(
-            metavar="CONFIG_OR_RUN", help="Scenario, run directory, or a LOBSTER file of another simulator's."
+            metavar="CONFIG_OR_RUN",
+            help="Scenario, run directory, or a LOBSTER file of another simulator's.",
+            autocompletion=completing.scenarios_and_runs,
         ),
     ],
     files: Annotated[

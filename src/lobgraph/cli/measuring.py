@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..report.console import say, show
+from ..report.console import EXIT_FAILED, say, show
 from .app import app, note
 
 
@@ -134,4 +134,4 @@ def _conclude(table: Any, title: str) -> None:
     for line in failed:
         note(f"out of tolerance: {line}")
     if failed:
-        raise typer.Exit(1)
+        raise typer.Exit(EXIT_FAILED)

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from ..report.console import say, show, written
-from .app import Overrides, Scenario, app
+from . import completing
+from .app import Overrides, Scenario, app, note
 
 
 @app.command()
@@ -63,7 +64,12 @@ def train(
 @app.command()
 def evaluate(
     run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="Run directory, or a scenario's directory (its newest run).")
+        Path,
+        typer.Argument(
+            metavar="RUN",
+            help="Run directory, or a scenario's directory (its newest run).",
+            autocompletion=completing.runs,
+        ),
     ],
     episodes: Annotated[int, typer.Option(min=1, help="Episodes to play.")] = 100,
     seed: Annotated[
@@ -91,7 +97,7 @@ def evaluate(
     from ..evaluation.evaluate import evaluate as play
     from ..evaluation.evaluate import summary
 
-    table = play(cfg, agents=dict.fromkeys(cfg.learners, found), episodes=episodes, seed=seed)
+    table = play(cfg, agents=dict.fromkeys(cfg.learners, found), episodes=episodes, seed=seed, note=note)
     show(
         summary(table),
         f"{episodes} episodes of {cfg.name}, regimes as it draws them, seed {seed}: means with 95 % intervals",
@@ -106,7 +112,9 @@ def plot(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUNS...", help="Run directories, or scenarios' directories (their newest runs)."
+            metavar="RUNS...",
+            help="Run directories, or scenarios' directories (their newest runs).",
+            autocompletion=completing.runs,
         ),
     ],
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from . import completing
 from .app import Overrides, Seed, app
 from .comparing import Agents, Progress, beside, check_directory, command_line, who_plays
 
@@ -16,7 +17,9 @@ def stress(
     who: Annotated[
         list[str],
         typer.Argument(
-            metavar="WHO...", help="Runs and strategies, e.g. at_best or fixed_spread:half_spread=2."
+            metavar="WHO...",
+            help="Runs and strategies, e.g. at_best or fixed_spread:half_spread=2.",
+            autocompletion=completing.actors,
         ),
     ],
     scenarios: Annotated[
@@ -28,9 +31,16 @@ def stress(
         ),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="Scenario to play; default: that of the first run among WHO.")
+        Path | None,
+        typer.Option(
+            help="Scenario to play; default: that of the first run among WHO.",
+            autocompletion=completing.scenarios,
+        ),
     ] = None,
-    role: Annotated[str | None, typer.Option(help="Role that WHO act in, where it is not plain.")] = None,
+    role: Annotated[
+        str | None,
+        typer.Option(help="Role that WHO act in, where it is not plain.", autocompletion=completing.roles),
+    ] = None,
     agents: Agents = None,
     overrides: Overrides = None,
     episodes: Annotated[int, typer.Option(min=2, help="Episodes of each market.")] = 500,

@@ -10,6 +10,31 @@ from pydantic import BaseModel, ValidationError
 
 from .flow import RegimeConfig, RegimesConfig
 
+# What is asked of a value, by pydantic's name of the fault, in the words of our own checks.
+WORDS = {
+    "greater_than": "must be above {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than": "must be below {lt:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "finite_number": "must be a finite number",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "string_type": "must be text",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "dict_type": "must be a table of keys and values",
+    "model_type": "must be a section of keys and values",
+    "literal_error": "must be {expected}",
+    "too_short": "needs at least {min_length} entries, got {actual_length}",
+    "too_long": "takes at most {max_length} entries, got {actual_length}",
+    "missing": "is missing",
+}
+
 
 def _suggest(key: str, model: Any) -> str:
     fields = list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
@@ -48,7 +73,8 @@ def messages(error: ValidationError, model: Any, prefix: tuple[str, ...] = ()) -
         if fault["type"] == "extra_forbidden":
             lines.setdefault(path, f"{path}: unknown key{_suggest(str(loc[-1]), _model_at(model, loc[:-1]))}")
             continue
-        text = fault["msg"].removeprefix("Value error, ")
+        words = WORDS.get(fault["type"])
+        text = words.format(**fault.get("ctx", {})) if words else fault["msg"].removeprefix("Value error, ")
         joint = (
             "" if not path else f"{path}." if fault["type"] == "value_error" and ": " in text else f"{path}: "
         )

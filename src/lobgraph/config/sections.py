@@ -6,11 +6,12 @@ Units: prices in ticks, quantities in lots, times in seconds, rates per second.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from .types import (
     LEARN,
@@ -30,6 +31,13 @@ from .types import (
 )
 
 MOST_BOOKS = 1024
+
+
+def device_name(name: str) -> str:
+    """The name of a device as it is; ValueError for anything else. Whether there is such a device is known where it is used."""
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", name):
+        raise ValueError(f"must be auto, cpu, cuda or cuda:N (GPU number N), got {name!r}")
+    return name
 
 
 class MarketConfig(Section):
@@ -344,4 +352,4 @@ class RunConfig(Section):
     ] = []  # where metrics go too; each needs the extra of its name (docs/runs.md)
     progress: bool = True
     # where a training runs: auto (the GPU where there is one that can be used, else the CPU), cpu, cuda or cuda:N
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    device: Annotated[str, AfterValidator(device_name)] = "auto"

@@ -16,6 +16,7 @@ import pandas as pd
 from ..config import Config, ConfigError, make_config
 from ..rl.actors import Actor
 from .measures import measure
+from .pace import Pace
 from .quality import market_quality, multi_agent
 from .record import Series, play, rehearse, with_clusters
 from .statistics import compare_table, interval_table
@@ -142,6 +143,7 @@ def play_worlds(
     Tables have columns `actor` and `regime` besides those of the measures. `keep` is called with every batch played.
     """
     parts: dict[str, list[pd.DataFrame]] = {kind: [] for kind in measured}
+    pace = Pace(len(configs) * len(worlds) * episodes)
     for regime, own in configs.items():
         for name, agents in worlds.items():
             done = 0
@@ -152,7 +154,7 @@ def play_worlds(
                 for kind, of in measured.items():
                     parts[kind].append(with_clusters(s, of(s)).assign(actor=name, regime=regime))
                 if note is not None:
-                    note(f"{name}, {regime}: {done} of {episodes} episodes")
+                    note(f"{name}, {regime}: {done} of {episodes} episodes{pace(s)}")
     return {kind: pd.concat(found, ignore_index=True) for kind, found in parts.items()}
 
 

@@ -6,7 +6,7 @@ row by row (paired), which removes most of the variance.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ from ..config import Config
 from ..rl.actors import Actor
 from .intervals import Method
 from .measures import measure
+from .pace import Pace
 from .record import BATCH, Series, play, with_clusters
 from .statistics import interval_table
 
@@ -26,15 +27,22 @@ def evaluate(
     seed: int = 1,
     deterministic: bool = True,
     batch: int = BATCH,
+    note: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
     """Run `episodes` episodes. Roles that `agents` does not name act as `cfg.agents.<role>.actor` says; `learn`: not at all.
 
     `agents`: role -> a run directory or policy file, a strategy or the text that names one, policies, a function of the
     observations, or None. Returns one row per episode, role and agent: episode, role, agent, the measures of
     `measures.MEASURES`, terms/<term> of the reward, equity (tick-lots), remaining (sum of |lots| of the target not traded).
+    `note` is called with a line of progress after each batch.
     Raises ValueError for an unknown role, PolicyError for a policy that does not fit, StrategyError.
     """
-    tables = [outcomes(s) for s in play(cfg, agents, episodes, seed, deterministic, batch)]
+    tables, pace = [], Pace(episodes)
+    for s in play(cfg, agents, episodes, seed, deterministic, batch):
+        tables.append(outcomes(s))
+        told = pace(s)
+        if note is not None and pace.played < episodes:
+            note(f"{pace.played} of {episodes} episodes{told}")
     return pd.concat(tables, ignore_index=True).sort_values(["episode", "role", "agent"], ignore_index=True)
 
 

@@ -19,6 +19,7 @@ from ..config.stress import SHAPES
 from ..rl.actors import Actor
 from .compare import Note
 from .event_time import Paths, beginnings, joined, paths
+from .pace import Pace
 from .record import play, rehearse
 from .stress_measures import effects, measure_paths
 
@@ -135,6 +136,7 @@ def stress(
     rehearse(only(full, ()), worlds.values(), seed)
     found: dict[tuple[str, str, bool], Paths] = {}
     begins: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    pace = Pace(len(worlds) * (len(listed) + 1) * episodes)
     for name, agents in worlds.items():
         for scenario in listed:
             begins_here, parts = [], []
@@ -145,7 +147,7 @@ def stress(
                 else:
                     moment = _of(begins[scenario.name], s.episode)
                 parts.append(paths(s, moment[0], moment[1], scenario.span))
-                _tell(note, f"{name}, {scenario.name}: {s.episode[-1] + 1} of {episodes} episodes")
+                _tell(note, f"{name}, {scenario.name}: {s.episode[-1] + 1} of {episodes} episodes{pace(s)}")
             if name == ALONE:
                 begins[scenario.name] = _moments(scenario, begins_here)
             found[scenario.name, name, True] = joined(parts)
@@ -154,7 +156,7 @@ def stress(
             for scenario in listed:
                 step, hit = _of(begins[scenario.name], s.episode)
                 calm[scenario.name].append(paths(s, step, hit, scenario.span))
-            _tell(note, f"{name}, no event: {s.episode[-1] + 1} of {episodes} episodes")
+            _tell(note, f"{name}, no event: {s.episode[-1] + 1} of {episodes} episodes{pace(s)}")
         found |= {(scenario, name, False): joined(parts) for scenario, parts in calm.items()}
     measured = pd.concat(
         [

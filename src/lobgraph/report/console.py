@@ -13,8 +13,15 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
 
+EXIT_FAILED = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+EXIT_CODES = {
+    0: "done",
+    EXIT_FAILED: "a check failed, or an error of ours (with its traceback)",
+    EXIT_USER_ERROR: "wrong usage or input, one line each",
+    EXIT_INTERRUPTED: "interrupted",
+}
 
 # Exceptions that say what the user can put right, by module; looked up only once one has been raised.
 USER_ERRORS = (
