@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .env.market_env import MarketEnv
     from .evaluation.evaluate import evaluate
     from .rl.checkpoint import load_policies
-    from .rl.train import train
+    from .rl.train import resume, train
 
 __version__ = "0.1.0"
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "load_config",
     "load_policies",
     "parallel_env",
+    "resume",
     "train",
 ]
 
@@ -36,6 +37,7 @@ _HOMES = {
     "parallel_env": ".adapters",
     "evaluate": ".evaluation.evaluate",
     "load_policies": ".rl.checkpoint",
+    "resume": ".rl.train",
     "train": ".rl.train",
 }
 

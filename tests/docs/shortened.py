@@ -27,6 +27,16 @@ class How(NamedTuple):
 
 COMMANDS = {
     "lobgraph train": How((*TINY, "--seeds", "1")),
+    "lobgraph train --resume": How(slow=True),
+    "lobgraph verify": How(),
+    "lobgraph repro": How(not_run="wants a training that failed; tests/rl/test_resume.py makes one"),
+    "lobgraph runs": How(),
+    "lobgraph runs compare": How(not_run="its runs are the reader's; tests/report/test_runs.py compares some"),
+    "lobgraph export": How(slow=True),
+    "lobgraph sweep": How((*TINY, "--trials", "2", "--jobs", "1", "--episodes", "2"), slow=True),
+    "lobgraph sweep artifacts/": How(not_run="tests/sweep/ goes on with one"),
+    "lobgraph trace": How(("--set", "env.episode_steps=40", "--fill", "0"), slow=True),
+    "lobgraph --install-completion": How(not_run="writes into the reader's shell settings"),
     "lobgraph evaluate": How(FEW),
     "lobgraph compare": How(ONE_REGIME, slow=True),
     "lobgraph compare scripts/examples/sb3_strategy.py": How(
