@@ -1,10 +1,5 @@
 """Compile the kernels that most tests use, once: python tests/compile.py"""
 
-import os
-
-for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
-    os.environ.setdefault(variable, "1")
-
 from lobgraph.config import load_config
 from lobgraph.env.market_env import MarketEnv
 from lobgraph.rl.actors import idle

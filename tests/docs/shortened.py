@@ -26,17 +26,18 @@ class How(NamedTuple):
 
 
 COMMANDS = {
+    "lobgraph --install-completion": How(not_run="writes into the shell's own files"),
     "lobgraph train": How((*TINY, "--seeds", "1")),
-    "lobgraph train --resume": How(slow=True),
-    "lobgraph verify": How(),
-    "lobgraph repro": How(not_run="wants a training that failed; tests/rl/test_resume.py makes one"),
+    "lobgraph train --resume": How(not_run="needs a training that was stopped; the tests of trainings stop some"),
+    "lobgraph train configs/single_maker.yaml --set 'run.loggers": How(not_run="loggers are extras; tests/rl/ tests each"),
+    "lobgraph verify": How(slow=True),
+    "lobgraph repro": How(not_run="needs the file of a failure; tests/rl/ makes one"),
     "lobgraph runs": How(),
-    "lobgraph runs compare": How(not_run="its runs are the reader's; tests/report/test_runs.py compares some"),
+    "lobgraph trace": How(not_run="tests/test_cli_trace.py runs it"),
+    "lobgraph sweep": How(not_run="needs the extra `sweep`; tests/sweep/ runs it"),
     "lobgraph export": How(slow=True),
-    "lobgraph sweep": How((*TINY, "--trials", "2", "--jobs", "1", "--episodes", "2"), slow=True),
-    "lobgraph sweep artifacts/": How(not_run="tests/sweep/ goes on with one"),
-    "lobgraph trace": How(("--set", "env.episode_steps=40", "--fill", "0"), slow=True),
-    "lobgraph --install-completion": How(not_run="writes into the reader's shell settings"),
+    "lobgraph export artifacts/single_maker/latest --role maker --format onnx": How(not_run="needs the extra `export`"),
+    "lobgraph export artifacts/single_maker --role maker --format onnx": How(not_run="needs the extra `export`"),
     "lobgraph evaluate": How(FEW),
     "lobgraph compare": How(ONE_REGIME, slow=True),
     "lobgraph compare scripts/examples/sb3_strategy.py": How(
@@ -49,7 +50,6 @@ COMMANDS = {
     "lobgraph stress": How(("--episodes", "2", "--set", "env.episode_steps=60", "--after", "5"), slow=True),
     "lobgraph strategies": How(),
     "lobgraph config": How(),
-    "lobgraph plot": How(),
     "lobgraph data info": How(),
     "lobgraph data calibrate": How(("--rounds", "0", "--features", "none", "--end", "")),
     "lobgraph data simulate": How(("--seconds", "5")),
@@ -64,6 +64,8 @@ COMMANDS = {
 
 # What stands for a reader's own files and runs: made files, or runs that the tests train.
 PLACEHOLDERS = {
+    "RUN": "artifacts/single_maker/latest",
+    "RUN...": "artifacts/careful/latest",
     "MESSAGE_FILES...": "made/AAA_2020-01-02_34200000_34800000_message_3.csv",
     "GOOG_..._message_10.csv": "made/AAA_2020-01-02_34200000_34800000_message_3.csv",
 }
@@ -82,4 +84,11 @@ PYTHON = [
 NOT_RUN = {"ray": "RLlib pins another gymnasium: it has a virtual environment of its own"}
 
 # Names set as code that are no word of our sources: made of others, or an example's.
-FOREIGN = ("X_1", "stress_halt", "gymnasium.vector.VectorRewardWrapper")
+FOREIGN = (
+    "X_1",
+    "stress_halt",
+    "earned_1s",
+    "earned_5s",
+    "earned_30s",
+    "gymnasium.vector.VectorRewardWrapper",
+)

@@ -23,6 +23,10 @@ def imported(text: str) -> set[str]:
     return set(re.findall(r"^(?:from|import) (\w+)", text, re.MULTILINE))
 
 
+def test_every_block_says_its_language():
+    assert [block.place for block in blocks("")] == []
+
+
 @pytest.mark.parametrize("block", CODE, ids=lambda b: b.place)
 def test_python_runs(block, clone, provide):
     text = block.text
@@ -31,7 +35,7 @@ def test_python_runs(block, clone, provide):
         pytest.skip(f"{unavailable}: {NOT_RUN[unavailable.pop()]}")
     for package in imported(text):
         pytest.importorskip(package)
-    for word in re.findall(r'"(artifacts/[\w/]+)"', text):
+    for word in re.findall(r'"(artifacts/[\w/.]+)"', text):
         provide(word)
     for page, old, new in PYTHON:
         if page == block.page:

@@ -1,6 +1,7 @@
 """Every command of README.md and docs/ is parsed by what it calls, and run: shortened (shortened.py), with files that it needs."""
 
 import argparse
+import re
 import runpy
 import subprocess
 import sys
@@ -22,6 +23,7 @@ ROOT_COMMAND = get_command(app)
 
 def how(text: str) -> How:
     """The entry of the table for a command."""
+    text = re.sub(r"^([A-Z_]+=\S* )+", "", text)
     fitting = [key for key in COMMANDS if text.startswith(key)]
     assert fitting, f"{text}: tests/docs/shortened.py does not say how it is run"
     return COMMANDS[max(fitting, key=len)]
@@ -54,10 +56,12 @@ def parse_lobgraph(words: list[str], partly: bool = False) -> None:
         assert words[0] in table, f"no such command: {name} {words[0]}"
         name, command, words = words[0], table[words[0]], words[1:]
         context = command.make_context(name, [], parent=context, resilient_parsing=True)
-    if hasattr(command, "commands"):
+    if command is ROOT_COMMAND:  # parsing --install-completion would install it
         known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
         assert set(words) <= known | {"--install-completion", "--show-completion"}, words
         return
+    if hasattr(command, "commands") and not words:
+        return  # a group that is only named
     try:
         command.make_context(name, list(words), parent=context.parent)
     except Exception as error:

@@ -15,12 +15,21 @@ from .app import Overrides, Scenario, app, note
 @app.command()
 def train(
     config: Annotated[
-        Path | None, typer.Argument(metavar="CONFIG", help="Scenario file (YAML); not with --resume.")
+        Path | None,
+        typer.Argument(
+            metavar="CONFIG",
+            help="Scenario file (YAML); not with --resume.",
+            autocompletion=completing.scenarios,
+        ),
     ] = None,
     overrides: Overrides = None,
     resume: Annotated[
         Path | None,
-        typer.Option(metavar="RUN", help="Go on with a run that was stopped or killed, to the bit."),
+        typer.Option(
+            metavar="RUN",
+            help="Go on with a run that was stopped or killed, to the bit.",
+            autocompletion=completing.runs,
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="First seed; default run.seed.")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Number of seeds; default 1.")] = None,
