@@ -47,16 +47,6 @@ print(hashlib.sha256("\0".join(parts).encode()).hexdigest())
 PY
 }
 
-# One of pip's settings, wherever it stands (PIP_... before configuration files); lists come separated by commas.
-pip_setting() {
-    "$VENV/bin/python" -m pip config list 2>/dev/null | "$VENV/bin/python" -c '
-import ast, sys
-
-found = dict(line.rstrip().split("=", 1) for line in sys.stdin if "=" in line)
-values = [found[f"{section}.{sys.argv[1]}"] for section in (":env:", "install", "global") if f"{section}.{sys.argv[1]}" in found]
-print(",".join(ast.literal_eval(values[0]).split()) if values else "")' "$1"
-}
-
 # Stops at an extra that pyproject.toml does not have (pip would only warn).
 check_extras() {
     "$VENV/bin/python" - "$EXTRAS" <<'PY'
@@ -71,11 +61,7 @@ PY
 
 install_with_uv() {
     "$VENV/bin/python" -m pip install -qq --disable-pip-version-check "uv==$UV_VERSION" || return
-    local links index cert
-    links=$(pip_setting find-links) index=$(pip_setting index-url) cert=$(pip_setting cert)
-    [[ -z $links ]] || export UV_FIND_LINKS="${UV_FIND_LINKS:-$links}"
-    [[ -z $index ]] || export UV_DEFAULT_INDEX="${UV_DEFAULT_INDEX:-$index}"
-    [[ -z $cert ]] || export SSL_CERT_FILE="${SSL_CERT_FILE:-$cert}"
+    source scripts/uv_settings.sh
     VIRTUAL_ENV="$PWD/$VENV" "$VENV/bin/uv" pip install --quiet "${wanted[@]}"
 }
 

@@ -421,3 +421,65 @@ def test_the_example_of_flow_features_is_a_scenario():
     text = (Path(__file__).parents[1] / "docs" / "flow.md").read_text()
     cfg = make_config(yaml.safe_load(text.split("```yaml\n")[1].split("```")[0]))
     assert all((cfg.flow.hawkes, cfg.flow.metaorders, cfg.flow.reactive, cfg.intraday, cfg.fundamentals.lag))
+
+
+# --- hostile files ---
+
+LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{b}: &{b} [{', '.join(['*' + a] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+)
+HOSTILE = {
+    "a billion laughs": (LAUGHS, "aliases"),
+    "laughs by merging": (LAUGHS.replace("[", "{<<: [").replace("]", "]}"), "aliases"),
+    "holds itself": ("market: &m {books: [*m]}", "holds it"),
+    "deep brackets": ("market: " + "[" * 100_000, "brackets deeper"),
+    "deep lines": ("\n".join(" " * i + "a:" for i in range(1500)), "not valid YAML"),
+    "an object": ("name: !!python/object/apply:os.getcwd []", "not valid YAML"),
+    "a bool that is none": ("name: !!bool x", "not valid YAML"),
+    "an integer of nothing": ("name: !!int ''", "not valid YAML"),
+    "a time that is none": ("name: !!timestamp x", "not valid YAML"),
+    "many digits": (f"run: {{seed: {'9' * 5000}}}", "not valid YAML"),
+    "a key twice": ("market: {dt: 1.0, dt: 2.0}", "given twice"),
+    "a section twice": ("market: {dt: 1.0}\nmarket: {dt: 2.0}", "given twice"),
+    "two documents": ("name: a\n---\nname: b", "not valid YAML"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_hostile_files_are_refused(tmp_path, case):
+    text, words = HOSTILE[case]
+    with pytest.raises(ConfigError, match=words) as error:
+        load_config(write(tmp_path, text))
+    assert "scenario.yaml" in str(error.value)
+    assert len(str(error.value)) < 10_000
+
+
+KEYS = st.sampled_from(
+    ["market", "flow", "agents", "maker", "books", "dt", "stress", "regimes", "kinds", "ppo", "lr", "", "x"]
+)
+JUNK = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.binary(max_size=4)
+    | st.dates(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS | st.integers(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from(sorted(Config.model_fields)) | st.text(max_size=4), JUNK, min_size=1, max_size=3
+    )
+)
+def test_junk_is_a_config_error_that_names_its_key(tree):
+    says = ""
+    try:
+        make_config(tree)
+    except ConfigError as error:
+        says = str(error)
+    assert not says or any(str(key) in says for key in tree)

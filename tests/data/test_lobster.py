@@ -294,3 +294,28 @@ def test_garbage_never_raises_anything_else(tmp_path):
         path.write_bytes(bytes(damaged))
         with contextlib.suppress(DataError):
             assert read_lobster(path).rows == 60
+
+
+@pytest.mark.parametrize("number", ["0x10", "0X1F", "1e999999999", "1e9999999999999999999", "9" * 400])
+def test_numbers_that_are_none_here(tmp_path, number):
+    """Hexadecimal is arrow's own idea; the others would fill memory or overflow while the bad line is looked for."""
+    messages, books = make_day(rows=20)
+    messages[4] = messages[4].replace(messages[4].split(",")[3], number)
+    with pytest.raises(DataError, match="line 5"):
+        read_lobster(write_pair(tmp_path, messages, books, 3))
+
+
+def test_a_damaged_lzma_member(tmp_path):
+    messages, books = make_day(rows=20)
+    path = write_pair(tmp_path, messages, books, 3, "both")
+    with zipfile.ZipFile(path) as z:
+        held = {name: z.read(name) for name in z.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as z:
+        for name, data in held.items():
+            z.writestr(name, data)
+        at = next(m.header_offset for m in z.infolist() if "message" in m.filename)
+    data = bytearray(path.read_bytes())
+    data[at + 120 : at + 160] = b"\xff" * 40
+    path.write_bytes(bytes(data))
+    with pytest.raises(DataError, match="not a readable compressed file"):
+        read_lobster(path)

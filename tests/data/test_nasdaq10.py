@@ -1,5 +1,7 @@
 """The 100 ms snapshot sets: values, net flows, and a clear error for every bad array."""
 
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -85,7 +87,7 @@ BAD = {
     "bad sign": ({"mo_sign": np.array([0], np.int8)}, "mo_sign: must be"),
     "zero volume": ({"mo_vol": np.array([0], np.int32)}, "mo_vol: must be 1"),
     "orders of other length": ({"mo_vol": np.array([30, 40], np.int32)}, "mo_vol: must have shape"),
-    "objects": ({"t_ms": np.array([{}] * 5, object)}, "not a readable npz"),
+    "objects": ({"t_ms": np.array([{}] * 5, object)}, "t_ms: must hold whole numbers"),
     "empty": ({"t_ms": np.zeros(0, np.int32), **{k: np.zeros((0, 2), np.int32) for k in ("bid_px", "ask_px", "bid_sz", "ask_sz")}}, "evenly spaced"),
 }  # fmt: skip
 
@@ -112,3 +114,36 @@ def test_bad_files(tmp_path):
     path.write_bytes(whole[:80] + bytes(30) + whole[110:])
     with pytest.raises(DataError):
         read_nasdaq10(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"t_ms": np.arange(5) * (1 << 58)}, "t_ms.*0 to 86400000"),  # in ns it would run over 64 bits
+        ({"t_ms": np.arange(-3, 2)}, "t_ms.*0 to 86400000"),
+        ({"mo_t_ms": np.array([1 << 60])}, "mo_t_ms.*0 to 86400000"),
+        ({"mo_vol": np.array([(1 << 64) - 30], np.uint64)}, "mo_vol.*more than fits"),
+    ],
+)
+def test_numbers_that_would_run_over(tmp_path, changes, says):
+    with pytest.raises(DataError, match=says):
+        read_nasdaq10(write(tmp_path, **changes))
+
+
+def test_a_header_that_promises_more_than_the_file_holds(tmp_path):
+    """numpy alone would ask for the petabytes."""
+    path = write(tmp_path)
+    with zipfile.ZipFile(path) as z:
+        held = {name: z.read(name) for name in z.namelist()}
+    for shape, says in (
+        ("(1000000000000000,)", "bytes long"),
+        ("(5,", "not a readable npz"),
+        ("(-1,)", "bytes long"),
+    ):
+        head = f"{{'descr': '<i8', 'fortran_order': False, 'shape': {shape}, }}".encode().ljust(117) + b"\n"
+        lie = b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head + bytes(40)
+        with zipfile.ZipFile(path, "w") as z:
+            for name, data in held.items():
+                z.writestr(name, lie if name == "mo_vol.npy" else data)
+        with pytest.raises(DataError, match=says):
+            read_nasdaq10(path)

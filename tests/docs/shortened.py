@@ -38,6 +38,8 @@ COMMANDS = {
     "lobgraph export": How(slow=True),
     "lobgraph export artifacts/single_maker/latest --role maker --format onnx": How(not_run="needs the extra `export`"),
     "lobgraph export artifacts/single_maker --role maker --format onnx": How(not_run="needs the extra `export`"),
+    "lobgraph fuzz": How(("--minutes", "0.01"), slow=True),
+    "lobgraph fuzz --replay": How(not_run="needs a failure; tests/validate/ makes some"),
     "lobgraph evaluate": How(FEW),
     "lobgraph compare": How(ONE_REGIME, slow=True),
     "lobgraph compare scripts/examples/sb3_strategy.py": How(

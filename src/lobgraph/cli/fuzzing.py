@@ -13,7 +13,12 @@ from .app import app, note
 
 @app.command()
 def fuzz(
-    minutes: Annotated[float, typer.Option(min=0.0, max=1e5, help="How long to try.")] = 1.0,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0, max=1e5, help="How long to try; default 1, or with --commands as long as they take."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all draws.")] = 0,
     only: Annotated[str, typer.Option(help="engine or readers; default both.")] = "",
     commands: Annotated[
@@ -46,6 +51,8 @@ def fuzz(
     check_directory(directory)
     from ..validate.fuzz import fuzz as search
 
+    if minutes is None:
+        minutes = 1.0 if commands is None else 1e5
     tally = search(minutes, seed, directory, note, only, commands)
     say(str(tally))
     if tally.found is not None:

@@ -27,7 +27,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 
     def fetch_flow_collection_start(self, TokenClass: type[yaml.Token]) -> None:
         if self.flow_level >= MAX_YAML_DEPTH:  # the scanner's work grows with the square of the depth
-            raise yaml.scanner.ScannerError(
+            raise yaml.constructor.ConstructorError(
                 None, None, f"brackets deeper than {MAX_YAML_DEPTH}", self.get_mark()
             )
         super().fetch_flow_collection_start(TokenClass)

@@ -47,7 +47,7 @@ def repeat_part(rng: np.random.Generator, data: bytes) -> bytes:
 
 
 def noise(rng: np.random.Generator, data: bytes) -> bytes:
-    return rng.bytes(rng.integers(0, 2000))
+    return rng.bytes(int(rng.integers(0, 2000)))
 
 
 # --- lines of numbers ---
@@ -169,7 +169,7 @@ def lying_header(rng: np.random.Generator, data: bytes) -> bytes:
     text = f"{{'descr': '{kind}', 'fortran_order': {rng.choice(['False', 'True', '7'])}, 'shape': {shape}, }}"
     head = text.encode().ljust(117) + b"\n"
     version = bytes([rng.integers(0, 4), rng.integers(0, 2)])
-    lie = b"\x93NUMPY" + version + len(head).to_bytes(2, "little") + head + bytes(rng.integers(0, 64))
+    lie = b"\x93NUMPY" + version + len(head).to_bytes(2, "little") + head + bytes(int(rng.integers(0, 64)))
     arrays = make_arrays()
     victim = str(rng.choice(list(arrays)))
     out = io.BytesIO()

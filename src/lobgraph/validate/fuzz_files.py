@@ -12,8 +12,10 @@ import io
 import re
 import resource
 import signal
+import sys
 import tempfile
 import traceback
+import zipfile
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -35,6 +37,7 @@ PAIR_ZIP, SCENARIO = f"{STEM}_{LEVELS}.zip", "scenario.yaml"
 READERS = ("lobster", "npz", "scenario")
 SECONDS = 20.0  # that a reader may take on these small files
 MEMORY = 1 << 30  # bytes by which it may grow
+RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes
 BOMB = (
     "a: &a [x, x, x, x, x, x, x, x, x]\n"
     + "".join(
@@ -102,7 +105,7 @@ def check(reader: str, files: Files) -> tuple[str, str]:
                 "wrong",
                 f"{type(error).__name__}: {str(error)[:300]} ({Path(last.filename).name}:{last.lineno})",
             )
-        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) << 10
+        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * RSS_UNIT
         if grown > MEMORY:
             return "wrong", f"took {grown >> 20} MiB"
         return ("wrong", read) if read else ("read", "")
@@ -130,8 +133,6 @@ def _limited() -> Iterator[None]:
 def _lobster(folder: Path, files: Files) -> str:
     day = read_lobster(folder / next(iter(sorted(files))), every=16)
     if PAIR_ZIP in files:
-        import zipfile
-
         with zipfile.ZipFile(io.BytesIO(files[PAIR_ZIP])) as z:
             files = {n: z.read(n) for n in z.namelist()}
     plain = {n.removesuffix(".gz"): gzip.decompress(d) if n.endswith(".gz") else d for n, d in files.items()}

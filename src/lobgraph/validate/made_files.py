@@ -90,15 +90,14 @@ def make_day(rows: int = 600, levels: int = 3, seed: int = 1, tick: int = 100) -
             log(2 if part < lots else 3, order, part, px * tick, side, visible)
         elif draw < 0.95:
             left = rng.choice([1, 50, 100, 400])
-            while left and book.queue[side]:
-                px = book.best(side)
+            while left and (px := book.best(side)) is not None:
                 order, lots = book.queue[side][px][0]
                 part = min(left, lots)
                 left -= part
                 book.take(side, px, 0, part)
                 log(4, order, part, px * tick, side)
-        elif draw < 0.98 and other is not None and book.best(side) is not None:
-            middle = (book.best(side) + other) * tick // 2  # half ticks happen
+        elif draw < 0.98 and other is not None and (best := book.best(side)) is not None:
+            middle = (best + other) * tick // 2  # half ticks happen
             log(5, 0, rng.randint(1, 200), middle, side)
         elif draw > 0.995:
             log(7, 0, 0, rng.choice([-1, 0, 1]), -1)
