@@ -64,13 +64,18 @@ def messages(error: ValidationError, model: Any, prefix: tuple[str, ...] = ()) -
     """One line per fault: the key's full path, what was wrong and what would be right."""
     lines: dict[str, str] = {}
     for fault in error.errors():
+        unknown = fault["type"] == "extra_forbidden"
+        last = (
+            len(fault["loc"]) - 1
+        )  # an unknown key stays; what else is left out are the kinds a value may be of
         loc = [
             p
-            for p in fault["loc"]
-            if not (isinstance(p, str) and ("[" in p or p in ("float", "int", "list")))
+            for i, p in enumerate(fault["loc"])
+            if (unknown and i == last)
+            or not (isinstance(p, str) and ("[" in p or p in ("float", "int", "list")))
         ]
         path = ".".join(map(str, (*prefix, *loc)))
-        if fault["type"] == "extra_forbidden":
+        if unknown:
             lines.setdefault(path, f"{path}: unknown key{_suggest(str(loc[-1]), _model_at(model, loc[:-1]))}")
             continue
         words = WORDS.get(fault["type"])
