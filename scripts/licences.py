@@ -26,6 +26,7 @@ lobgraph itself is under the MIT licence (LICENSE) and contains none of their co
 EXPLAINED = {
     "certifi": "MPL 2.0 binds changes to its own files; it is used unchanged",
     "tqdm": "as certifi",
+    "pathspec": "as certifi; only with the extra docs",
     "orjson": "as certifi; only with the extra torchrl",
     "hypothesis": "as certifi; only for development",
     "torchrl": "its metadata name none; the licence file it installs is MIT",
