@@ -1,5 +1,6 @@
 """What a market looks like now, as text or as an image, from MarketEnv.snapshot."""
 
+# pyright: reportMissingImports=false
 from __future__ import annotations
 
 from typing import Any

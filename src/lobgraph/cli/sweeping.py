@@ -109,8 +109,9 @@ def _work(asked: Sweep, path: Path, jobs: int) -> None:
     if best is None:
         say("no trial is complete: trials.csv says why")
     else:
+        complete = list(table["state"]).count("complete")
         say(
-            f"best: trial {best['trial']}. It was chosen among {int((table['state'] == 'complete').sum())}, so its "
+            f"best: trial {best['trial']}. It was chosen among {complete}, so its "
             f"{asked.measure} is too high by some of its luck; train best.yaml with other seeds before you believe it."
         )
     written(finish(asked, path, table))

@@ -4,6 +4,7 @@ In: a configuration and the run's directory. Out: loggers, each of which is told
 is looked for before anything is written. A logger of another kind: a class with `log` and `close`, and a line in LOGGERS.
 """
 
+# pyright: reportMissingImports=false
 from __future__ import annotations
 
 import os

@@ -1,5 +1,6 @@
 """What mattered in a sweep: how much each setting did, and every trial's value over each setting."""
 
+# pyright: reportMissingImports=false
 from __future__ import annotations
 
 from typing import Any

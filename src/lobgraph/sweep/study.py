@@ -4,6 +4,7 @@
 and, written anew after every trial: trials.csv, best.yaml.
 """
 
+# pyright: reportMissingImports=false
 from __future__ import annotations
 
 import multiprocessing

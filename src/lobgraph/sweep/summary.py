@@ -1,5 +1,6 @@
 """What a sweep leaves for its reader: the figure and the paths of its files."""
 
+# pyright: reportMissingImports=false
 from __future__ import annotations
 
 from pathlib import Path

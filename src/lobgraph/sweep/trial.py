@@ -1,5 +1,6 @@
 """One trial, in a process of its own: train with some settings, play unseen episodes, say what a role got."""
 
+# pyright: reportMissingImports=false
 from __future__ import annotations
 
 import os
