@@ -22,17 +22,19 @@ class How(NamedTuple):
 
     short: tuple[str, ...] = ()
     slow: bool = False
+    needs: tuple[str, ...] = ()  # runs that must be there, though the command does not name them
     not_run: str = ""  # the reason; such a command is parsed, no more
 
 
 COMMANDS = {
     "lobgraph --install-completion": How(not_run="writes into the shell's own files"),
     "lobgraph train": How((*TINY, "--seeds", "1")),
+    "lobgraph train configs/multi_": How((*TINY, "--seeds", "1"), slow=True),
     "lobgraph train --resume": How(not_run="needs a training that was stopped; the tests of trainings stop some"),
     "lobgraph train configs/single_maker.yaml --set 'run.loggers": How(not_run="loggers are extras; tests/rl/ tests each"),
     "lobgraph verify": How(slow=True),
     "lobgraph repro": How(not_run="needs the file of a failure; tests/rl/ makes one"),
-    "lobgraph runs": How(),
+    "lobgraph runs": How(needs=("artifacts/single_maker",)),
     "lobgraph trace": How(not_run="tests/test_cli_trace.py runs it"),
     "lobgraph sweep": How(not_run="needs the extra `sweep`; tests/sweep/ runs it"),
     "lobgraph export": How(slow=True),

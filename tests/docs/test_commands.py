@@ -144,7 +144,10 @@ def test_commands_run(command, clone, provide, lobgraph):
     for i, word in enumerate(words):
         if words[i - 1] != "--out":
             provide(word)
-    words += how(command.text).short
+    chosen = how(command.text)
+    for word in chosen.needs:
+        provide(word)
+    words += chosen.short
     if words[0] == "lobgraph":
         assert lobgraph(words[1:])
     else:
