@@ -26,7 +26,7 @@ from lobgraph.rl.again import repro, verify
 from lobgraph.rl.checkpoint import load_policies, load_tensors
 from lobgraph.rl.resume import Keeper, ResumeError, find_state, forget_beginning
 from lobgraph.rl.rollout import TrainingError
-from lobgraph.rl.run import Run, locked
+from lobgraph.rl.run import PLAN, Run, locked
 from lobgraph.rl.train import resume, train
 
 TINY = (
@@ -177,6 +177,32 @@ def test_a_longer_training_goes_on(stopped: Path) -> None:
     assert load_config(stopped / "config.yaml").ppo.total_steps == 640
 
 
+def test_a_longer_training_is_verified_by_the_length_it_was_begun_with(tmp_path: Path) -> None:
+    cfg = config("agents.maker.count=1", "ppo.lr_schedule=linear")
+    train(cfg, directory=tmp_path / "run", callback=stop_at(4))
+    resume(tmp_path / "run", ["ppo.total_steps=640"])
+    done = verify(tmp_path / "run", 6, lambda line: None)
+    assert (done.updates, done.differing) == (4, [])
+
+
+def test_a_training_is_not_made_shorter_than_it_is(stopped: Path) -> None:
+    with pytest.raises(
+        ResumeError, match=r"total_steps: 64 are 1 updates, and 4 were made already; at least 256"
+    ):
+        resume(stopped, ["ppo.total_steps=64"])
+    assert load_config(stopped / "config.yaml").ppo.total_steps == 448
+
+
+@pytest.mark.parametrize("name", ["machine.json", "metrics.parquet"])
+def test_a_damaged_table_is_named_and_nothing_is_lost(stopped: Path, name: str) -> None:
+    rows = (stopped / "rewards.csv").read_bytes() + b"more"
+    (stopped / "rewards.csv").write_bytes(rows)
+    (stopped / name).write_bytes((stopped / name).read_bytes()[:20])
+    with pytest.raises(PolicyError, match=rf"{name}: damaged"):
+        resume(stopped)
+    assert (stopped / "rewards.csv").read_bytes() == rows
+
+
 def test_another_configuration_is_refused(stopped: Path) -> None:
     with pytest.raises(ConfigError, match=r"ppo\.lr: a resumed training keeps its configuration"):
         resume(stopped, ["ppo.lr=1"])
@@ -300,7 +326,10 @@ def test_all_seeds_of_a_run_are_resumed(tmp_path: Path, monkeypatch: pytest.Monk
     assert (directory / "rewards.png").is_file()
 
 
-def test_a_run_that_holds_more_than_a_beginning_is_left_alone(stopped: Path) -> None:
+def test_a_run_that_holds_more_than_a_beginning_is_left_alone(tmp_path: Path) -> None:
+    """Also below a directory that is called as one of its own."""
+    stopped = tmp_path / "tensorboard" / "run"
+    train(config("agents.maker.count=1"), directory=stopped, callback=stop_at(4))
     for path in stopped.glob("checkpoints/state-*"):
         path.unlink()
     before = sorted(stopped.rglob("*"))
@@ -308,6 +337,10 @@ def test_a_run_that_holds_more_than_a_beginning_is_left_alone(stopped: Path) -> 
         scenario.resume(stopped)
     with pytest.raises(ResumeError, match="holds no state of a training to go on from, but has"):
         forget_beginning(stopped)
+    (stopped / PLAN).write_text('{"seeds": [], "config": {}}')
+    with pytest.raises(ResumeError, match="a damaged plan"):
+        scenario.resume(stopped)
+    (stopped / PLAN).unlink()
     assert sorted(stopped.rglob("*")) == before
 
 

@@ -150,6 +150,17 @@ def test_killed_trials_are_said_and_run_again(here, tmp_path):
     assert len(run(load(path, trials=7), path, note=silent)) == 8
 
 
+def test_half_a_line_of_the_record_is_dropped(here, tmp_path):
+    """What a process that was killed while it wrote has left."""
+    path = start(here, tmp_path)
+    run(here, path, note=lambda line: None)
+    journal = path / "trials.journal"
+    journal.write_bytes(journal.read_bytes()[:-20])
+    table = run(load(path, here.trials + 1), path, note=lambda line: None)
+    assert len(table) >= here.trials + 1
+    assert (run(load(path, here.trials + 2), path, note=lambda line: None)["state"] != "running").all()
+
+
 def test_values_that_take_their_process_down_are_given_up(here, tmp_path):
     """They run three times and count once: a sweep in which all do so ends."""
 

@@ -57,6 +57,8 @@ def compare_them(
     """How runs differ: their settings, their rewards, their learning curves. (`lobgraph compare` plays them.)"""
     from ..report.runs import compare_runs
 
+    if any((out / name).is_file() for name in ("config.yaml", "plan.json")):
+        raise FileExistsError(17, "a run's own directory; choose another for --out", str(out))
     found = compare_runs(which, out)
     show(found.runs, "Rewards in training, tick-lots (last tenth of updates; best evaluation)")
     if len(found.settings):

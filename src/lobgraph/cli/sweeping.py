@@ -37,24 +37,33 @@ def sweep(
     jobs: Annotated[int, typer.Option(min=1, help="Trials side by side, a process each.")] = 1,
     role: Annotated[str | None, typer.Option(help="Role whose measure counts, where several learn.")] = None,
     measure: Annotated[
-        str, typer.Option(help="What counts: return, objective, pnl or another measure of an episode.")
-    ] = "return",
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each trial; their mean counts.")] = 1,
-    episodes: Annotated[int, typer.Option(min=2, help="Unseen episodes a policy is judged by.")] = 200,
+        str | None,
+        typer.Option(
+            help="What counts: return (the default), objective, pnl or another measure of an episode."
+        ),
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Trainings of each trial; their mean counts. Default 1.")
+    ] = None,
+    episodes: Annotated[
+        int | None, typer.Option(min=2, help="Unseen episodes a policy is judged by. Default 200.")
+    ] = None,
     prune: Annotated[
         bool,
         typer.Option("--prune", help="Stop trials whose evaluations are below the median of the others."),
     ] = False,
     overrides: Overrides = None,
-    directory: Annotated[Path, typer.Option("--dir", help="A sweep goes to DIR/<time>-<scenario>/.")] = Path(
-        "artifacts/sweep"
-    ),
+    directory: Annotated[
+        Path | None,
+        typer.Option("--dir", help="A sweep goes to DIR/<time>-<scenario>/. Default artifacts/sweep."),
+    ] = None,
 ) -> None:
     """Search settings by training (Optuna): what mattered, and the best scenario as a file that train accepts."""
     from ..config import ConfigError
 
     if what.is_dir():
-        given = {"--over": over, "--set": overrides, "--role": role, "--prune": prune}
+        given = {"--over": over, "--set": overrides, "--role": role, "--measure": measure, "--seeds": seeds,
+                 "--episodes": episodes, "--prune": prune, "--dir": directory}  # fmt: skip
         if wrong := [name for name, value in given.items() if value]:
             raise ConfigError(
                 f"{wrong[0]}: {what} goes on as it was begun (sweep.yaml); only --trials and --jobs may change"
@@ -63,11 +72,13 @@ def sweep(
 
         path, asked = what, load(what, trials)
     else:
-        asked = _asked(what, over, overrides, role, measure)
-        asked = dataclasses.replace(asked, trials=trials or 20, seeds=seeds, episodes=episodes, prune=prune)
+        asked = _asked(what, over, overrides, role, measure or "return")
+        asked = dataclasses.replace(
+            asked, trials=trials or 20, seeds=seeds or 1, episodes=episodes or 200, prune=prune
+        )
         from ..sweep.study import start
 
-        path = start(asked, directory)
+        path = start(asked, directory or Path("artifacts/sweep"))
         say(f"sweep: {path}")
     _work(asked, path, jobs)
 

@@ -140,21 +140,37 @@ def resume(directory: str | Path, overrides: Sequence[str] = ()) -> Path:
 
     path = Path(directory)
     if not path.is_dir():
-        raise FileNotFoundError(2, "no such run directory", str(path))
+        what = "a file, not a run's directory" if path.exists() else "no such run directory"
+        raise FileNotFoundError(2, what, str(path))
     path = path.resolve()
-    inside = [p for p in sorted(path.iterdir(), reverse=True) if p.is_dir() and not p.is_symlink()]
-    plan = next((p / PLAN for p in (path, *inside, path.parent) if (p / PLAN).is_file()), None)
+    begun = path if _is_begun(path) else None
+    if begun is None:
+        inside = [p for p in sorted(path.iterdir(), reverse=True) if p.is_dir() and not p.is_symlink()]
+        begun = next((p for p in inside if _is_begun(p)), None)
+    if begun is None:
+        raise ResumeError(
+            f"{directory}: no training was begun here; give a run's directory, or a scenario's that holds some"
+        )
+    plan = next((p / PLAN for p in (begun, begun.parent) if (p / PLAN).is_file()), None)
     if plan is None:  # of a training begun by `train` itself
-        return _resume_alone(path, overrides)
+        return _resume_alone(begun, overrides)
     try:
         told = json.loads(plan.read_text())
         seeds, settings = [int(x) for x in told["seeds"]], told["config"]
+        if not seeds or not isinstance(settings, dict):
+            raise ValueError("it names no seeds or no configuration")
     except (ValueError, KeyError, TypeError) as error:
         raise ResumeError(f"{plan}: a damaged plan: {error}") from None
 
     from lobgraph.config import make_config
 
     return _train_all(plan.parent, make_config(settings, [], str(plan)), seeds, overrides)
+
+
+def _is_begun(path: Path) -> bool:
+    from lobgraph.rl.run import PLAN
+
+    return (path / PLAN).is_file() or (path / "config.yaml").is_file()
 
 
 def _resume_alone(path: Path, overrides: Sequence[str]) -> Path:

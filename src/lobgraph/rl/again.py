@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..config import load_config
+from ..config import Config, load_config
 from .actors import held_actors
 from .checkpoint import load_tensors
 from .group import ALONE
@@ -35,11 +36,11 @@ def verify(directory: str | Path, updates: int = 3, said: Callable[[str], None] 
     metrics.parquet, to the bit. Raises ResumeError for a run that trained in several processes, FileNotFoundError.
     """
     path = Path(directory)
-    cfg = load_config(path / "config.yaml", ["run.progress=false"])
+    cfg, most = _begun(path)
     if cfg.run.processes > 1:
         raise ResumeError(f"{path}: trained by {cfg.run.processes} processes; verify does it in one")
     table = pd.read_parquet(path / "metrics.parquet")
-    updates = min(updates, len(table))
+    updates = min(updates, len(table), most)
     names = [c for c in table if not c.startswith((TIMES, EVALUATED))]
     found: dict[str, str] = {}
     with settings_of(cfg):
@@ -56,6 +57,22 @@ def verify(directory: str | Path, updates: int = 3, said: Callable[[str], None] 
     return Verified(updates, updates * len(names), list(found.values()))
 
 
+def _begun(path: Path) -> tuple[Config, int]:
+    """The configuration with which the run was begun, and for how many updates it went by that: a resumed one may be longer."""
+    cfg = load_config(path / "config.yaml", ["run.progress=false"])
+    try:
+        machine = json.loads((path / "machine.json").read_text())
+        first = int(machine.get("total_steps", cfg.ppo.total_steps))
+        ends = [
+            int(s["update"]) for s in machine.get("resumed", ()) if int(s.get("total_steps", first)) != first
+        ]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ResumeError(f"{path / 'machine.json'}: damaged: {error}") from None
+    return load_config(path / "config.yaml", ["run.progress=false", f"ppo.total_steps={first}"]), min(
+        [1 << 62, *ends]
+    )
+
+
 def repro(file: str | Path, said: Callable[[str], None] = print) -> tuple[str, str]:
     """Go on from a state that a failed training left to the update that failed. Returns the error of then and of now ("": none).
 
@@ -63,7 +80,7 @@ def repro(file: str | Path, said: Callable[[str], None] = print) -> tuple[str, s
     """
     path = Path(file)
     tensors, about = load_tensors(path)
-    if "failed" not in about:
+    if not isinstance(about.get("failed"), dict):
         raise ResumeError(f"{path}: not a repro file: it does not say what failed")
     cfg = config_of(path, ["run.progress=false"])
     last = int(about["failed"]["update"])

@@ -4,6 +4,7 @@ In: a run (or policy file) and a role. The graph holds all that `PolicySet.act` 
 weights, encoder, memory, head, and the clip to physical units. Agents that share a policy are rows of the batch.
 """
 
+# pyright: reportMissingImports=false
 from __future__ import annotations
 
 import io

@@ -188,7 +188,9 @@ def forget_beginning(directory: Path) -> None:
         clear_temporaries(directory)
         clear_temporaries(directory / "checkpoints")
         files = [p for p in directory.rglob("*") if p.is_file()]
-        strange = [p for p in files if p.name not in known and "tensorboard" not in p.parts]
+        strange = [
+            p for p in files if p.name not in known and p.relative_to(directory).parts[0] != "tensorboard"
+        ]
         if strange:
             raise ResumeError(
                 f"{directory}: holds no state of a training to go on from, but has {strange[0].relative_to(directory)}"

@@ -23,10 +23,11 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import torch
 
 from ..config import Config, dump_config
-from ..models.policy import PolicySet
+from ..models.policy import PolicyError, PolicySet
 from .checkpoint import load_policies, save_policies, write_atomic
 from .loggers import close_loggers, open_loggers, tell_loggers
 from .places import POLICY, STATE, find_run
@@ -175,6 +176,7 @@ def machine_info(cfg: Config) -> dict[str, Any]:
         "command": sys.argv,
         "started": _now(),
         "seed": cfg.run.seed,
+        "total_steps": cfg.ppo.total_steps,
         "git": _git_revision(),
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -252,12 +254,16 @@ class RunWriter:
             raise FileNotFoundError(
                 f"{table}: shorter than the run's last checkpoint says; it cannot be resumed"
             )
+        file = self.directory / "machine.json"
+        try:
+            before = json.loads(file.read_text())
+            if since["update"]:
+                file = self.directory / "metrics.parquet"
+                frame = pd.read_parquet(file)
+                self.history = History(frame.loc[frame["update"] <= since["update"]])
+        except (ValueError, KeyError, pa.ArrowException) as error:
+            raise PolicyError(f"{file}: damaged, so that the run cannot be resumed: {error}") from None
         os.truncate(table, since["csv_size"])
-        if since["update"]:
-            frame = pd.read_parquet(self.directory / "metrics.parquet")
-            frame = frame.loc[frame["update"] <= since["update"]]
-            self.history = History(frame)
-        before = json.loads((self.directory / "machine.json").read_text())
         return {**before, "resumed": [*before.get("resumed", []), {"update": since["update"], **about}]}
 
     def reached(self) -> dict[str, Any]:

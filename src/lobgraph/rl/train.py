@@ -344,6 +344,11 @@ def _restore(
         put_back(trainer, evaluator, tensors, about)
     except (KeyError, ValueError, RuntimeError, TypeError) as error:
         raise ResumeError(f"{state}: does not fit this training: {error}") from None
+    if trainer.updates < trainer.update:
+        raise ResumeError(
+            f"ppo.total_steps: {trainer.cfg.ppo.total_steps} are {trainer.updates} updates, and {trainer.update} were made "
+            f"already; at least {trainer.update * trainer.samples} is right"
+        )
     return about, differences(about, trainer)
 
 

@@ -24,7 +24,7 @@ from ..rl.checkpoint import write_atomic
 from ..rl.extras import need
 from ..rl.run import kept_if_used, locked, numbered_directory
 from .space import Space, parse, setting, suggest
-from .trial import STUDY, Job, Outcome, begin, directory_of, pruner, run_trial, storage_of
+from .trial import JOURNAL, STUDY, Job, Outcome, begin, directory_of, pruner, run_trial, storage_of
 
 ASKED = "sweep.yaml"
 AGAIN = 2  # times that values which took their process down run once more
@@ -107,6 +107,7 @@ def run(sweep: Sweep, directory: str | Path, jobs: int = 1, note: Note = print) 
     path = Path(directory)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with locked(path):
+        _drop_half_line(path)
         before = (
             len(optuna.load_study(study_name=STUDY, storage=storage_of(path)).trials) if _begun(path) else 0
         )
@@ -124,6 +125,13 @@ def run(sweep: Sweep, directory: str | Path, jobs: int = 1, note: Note = print) 
             except BrokenProcessPool:
                 _again(study, note, "its process was killed, or its neighbour's")
         return board.table()
+
+
+def _drop_half_line(path: Path) -> None:
+    """Cut off what a process that was killed while it wrote left of a line of Optuna's journal: another's would be glued to it."""
+    journal = path / JOURNAL
+    if journal.is_file() and not (data := journal.read_bytes()).endswith(b"\n"):
+        os.truncate(journal, data.rfind(b"\n") + 1)
 
 
 def _begun(path: Path) -> bool:
