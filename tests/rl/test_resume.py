@@ -348,6 +348,8 @@ def test_a_run_that_holds_more_than_a_beginning_is_left_alone(tmp_path: Path) ->
 def test_two_processes_go_on_as_one_run(tmp_path: Path) -> None:
     two = (
         "agents.maker.count=1",
+        "ppo.lr_schedule=constant",  # the shorter training has the same rates
+        "ppo.ent_schedule=constant",
         "run.processes=2",
         "run.device=cpu",
         "run.evaluate_every=0",
