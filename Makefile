@@ -50,7 +50,7 @@ lock: setup ## requirements.lock: the pins with their hashes, for CI
 	@./scripts/lock.sh
 
 licences: setup ## docs/licences.md, from the installed packages
-	@$(PY) scripts/licences.py
+	@$(PY) scripts/supply/licences.py
 
 audit: setup ## known vulnerabilities of the pinned versions; asks a database on the network
 	@./scripts/audit.sh

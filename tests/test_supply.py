@@ -128,7 +128,7 @@ def test_no_file_names_an_index(name):
 
 
 def script():
-    spec = importlib.util.spec_from_file_location("licences", ROOT / "scripts" / "licences.py")
+    spec = importlib.util.spec_from_file_location("licences", ROOT / "scripts" / "supply" / "licences.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -85,7 +85,10 @@ PYTHON = [
     ("docs/adapters.md", "num_envs=64)", "num_envs=4)"),
     ("docs/statistics.md", "episodes=500", "episodes=8"),
 ]  # fmt: skip
-NOT_RUN = {"ray": "RLlib pins another gymnasium: it has a virtual environment of its own"}
+NOT_RUN = {
+    "ray": "RLlib pins another gymnasium: it has a virtual environment of its own",
+    "onnxruntime": "reads the file that `lobgraph export` wrote before; tests/rl/test_export.py plays one",
+}
 
 # Names set as code that are no word of our sources: made of others, or an example's.
 FOREIGN = (

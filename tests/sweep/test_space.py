@@ -28,11 +28,11 @@ def test_ranges_and_choices():
     [
         ("ppo.lrr=1e-4..1e-2", "ppo.lrr: unknown key; did you mean 'lr'?"),
         ("ppoo.lr=1e-4..1e-2", "ppoo: unknown key; did you mean 'ppo'?"),
-        ("ppo.lr=-1..1", "ppo.lr: Input should be greater than 0"),
-        ("ppo.clip=0.1..1.5", "ppo.clip: Input should be less than 1"),
+        ("ppo.lr=-1..1", "ppo.lr: must be above 0"),
+        ("ppo.clip=0.1..1.5", "ppo.clip: must be below 1"),
         (
             "graph.encoder=sage,gcn",
-            "graph.encoder: Input should be 'sage', 'gat', 'mean' or 'mlp' (got 'gcn')",
+            "graph.encoder: must be 'sage', 'gat', 'mean' or 'mlp' (got 'gcn')",
         ),
         ("env.num_envs=64,100", "minibatches"),
         ("ppo.epochs=1.0..4.0", "ppo.epochs is a whole number"),

@@ -64,7 +64,7 @@ def train(
         go_on(resume, overrides or ())
         return
     if config is None:
-        raise ConfigError("CONFIG: missing; give a scenario file, or --resume RUN")
+        raise typer.BadParameter("missing; give a scenario file, or --resume RUN", param_hint="CONFIG")
     extra = [f"run.{key}={value}" for key, value in given.items() if value is not None]
     cfg = load_config(config, [*(overrides or ()), *extra])
     run(cfg, seeds or 1, None if directory is None else directory / cfg.name)

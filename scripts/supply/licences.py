@@ -10,7 +10,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "licences.md"
 HEAD = """# Licences of what lobgraph is installed with
 
