@@ -13,7 +13,7 @@ from lobgraph.config import Config, load_config
 CODE = [*blocks("python")]
 SCENARIOS = [*blocks("yaml")]
 SOURCES = [
-    *sorted((ROOT / "src").rglob("*.py")), *sorted((ROOT / "scripts").rglob("*.*")),
+    *sorted((ROOT / "src").rglob("*.py")), *(p for p in sorted((ROOT / "scripts").rglob("*.*")) if p.suffix != ".pyc"),
     *sorted((ROOT / "configs").glob("*.yaml")), ROOT / "Makefile", ROOT / "pyproject.toml",
 ]  # fmt: skip
 
