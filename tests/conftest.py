@@ -1,7 +1,9 @@
 """Settings of every test: one thread each for numba and torch, set before either is imported. Finds the real data where there is any."""
 
 import os
+import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -21,3 +23,27 @@ def real():
         return found
 
     return find
+
+
+class Done(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def lobgraph(monkeypatch, capsys):
+    """Run the command in this process: torch and the compiled kernels are loaded once for all tests."""
+
+    from lobgraph.cli import main
+
+    def run(*args, code=0):
+        monkeypatch.setattr(sys, "argv", ["lobgraph", *map(str, args)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        done = Done(exit_.value.code or 0, *capsys.readouterr())
+        assert done.code == code, done.err
+        return done
+
+    return run

@@ -8,35 +8,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 import pytest
 import yaml
 
 from lobgraph import cli
-
-
-class Done(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def lobgraph(monkeypatch, capsys):
-    """Run the command in this process: torch and the compiled kernels are loaded once for all tests."""
-
-    def run(*args, code=0):
-        monkeypatch.setattr(sys, "argv", ["lobgraph", *map(str, args)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-        done = Done(exit_.value.code or 0, *capsys.readouterr())
-        assert done.code == code, done.err
-        return done
-
-    return run
 
 
 @pytest.fixture

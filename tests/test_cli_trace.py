@@ -1,28 +1,13 @@
 """`lobgraph trace`: a fill's story, files, and mistakes that are told before anything is played."""
 
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from lobgraph import cli, evaluate, load_config, train
+from lobgraph import evaluate, load_config, train
 
 SCENARIO = "name: tiny\nenv: {num_envs: 8, episode_steps: 20}\nppo: {rollout_steps: 20, minibatches: 2, total_steps: 160}\ngraph: {hidden: 8}\n"
-
-
-@pytest.fixture
-def lobgraph(monkeypatch, capsys):
-    def run(*args, code=0):
-        monkeypatch.setattr(sys, "argv", ["lobgraph", *map(str, args)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-        out, err = capsys.readouterr()
-        assert (exit_.value.code or 0) == code, err
-        return out if code == 0 else err
-
-    return run
 
 
 @pytest.fixture
@@ -35,7 +20,7 @@ def scenario(tmp_path) -> Path:
 def test_a_run_is_traced_as_it_is_evaluated(lobgraph, scenario, tmp_path):
     cfg = load_config(scenario, [f"run.dir={tmp_path / 'runs'}", "run.seed=3"])
     run = train(cfg).directory
-    out = lobgraph("trace", run, "--episode", 4, "--dir", tmp_path / "traces")
+    out = lobgraph("trace", run, "--episode", 4, "--dir", tmp_path / "traces").out
     (made,) = (tmp_path / "traces").iterdir()
     assert made.name.endswith("-tiny-e4-s1000003")
     assert "written:" in out
@@ -59,13 +44,13 @@ def test_the_story_of_a_fill(lobgraph, scenario, tmp_path, monkeypatch):
         "--episodes",
         3,
     )
-    out = lobgraph(*args, "--fill", 2)
+    out = lobgraph(*args, "--fill", 2).out
     assert out.startswith("Fill 2 of episode 0: maker_0 ")
     assert "to rest at" in out
     assert not (tmp_path / "artifacts").exists()
     out = lobgraph(
         *args, "--fill", 2, "--dir", "told", "--format", "parquet", "--of", "maker_0", "--book", "A0"
-    )
+    ).out
     (made,) = Path("told").iterdir()
     fills = pd.read_parquet(made / "fills.parquet")
     assert (made / "fill_2.png").is_file()
@@ -84,5 +69,5 @@ def test_the_story_of_a_fill(lobgraph, scenario, tmp_path, monkeypatch):
 ])  # fmt: skip
 def test_mistakes_are_told(lobgraph, scenario, tmp_path, monkeypatch, args, says):
     monkeypatch.chdir(tmp_path)
-    assert says in lobgraph("trace", scenario, *args, code=2)
+    assert says in lobgraph("trace", scenario, *args, code=2).err
     assert not (tmp_path / "artifacts").exists()

@@ -134,4 +134,5 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
-        print(run(args.kills, args.runs, Path(place), args.longest, args.seed))
+        told = run(args.kills, args.runs, Path(place), args.longest, args.seed)
+    sys.exit(told["equal"] < told["runs"])

@@ -1,5 +1,6 @@
 """A training that was stopped, killed or damaged goes on as if it had not been: to the bit."""
 
+import ast
 import json
 import os
 import shutil
@@ -81,6 +82,18 @@ def stop_at(update: int) -> Any:
     return lambda trainer, metrics: trainer.update == update
 
 
+class Killed(BaseException):
+    """Ends a training as nothing that it catches does."""
+
+
+def kill_at(update: int) -> Any:
+    def kill(trainer: Any, metrics: Any) -> None:
+        if trainer.update == update:
+            raise Killed
+
+    return kill
+
+
 @pytest.mark.parametrize("market", MARKETS)
 def test_stopped_and_resumed_is_never_stopped(tmp_path: Path, market: str) -> None:
     cfg = config(*MARKETS[market])
@@ -95,15 +108,8 @@ def test_what_a_killed_run_did_after_its_state_is_forgotten(tmp_path: Path) -> N
     cfg = config("agents.maker.count=1")
     whole = train(cfg, directory=tmp_path / "whole")
 
-    class Killed(BaseException):
-        pass
-
-    def kill(trainer: Any, metrics: Any) -> None:
-        if trainer.update == 5:
-            raise Killed
-
     with pytest.raises(Killed):
-        train(cfg, directory=tmp_path / "parts", callback=kill)
+        train(cfg, directory=tmp_path / "parts", callback=kill_at(5))
     (tmp_path / "parts" / "checkpoints" / ".last.safetensors.abc.tmp").write_bytes(b"half")
     with open(tmp_path / "parts" / "rewards.csv", "a") as file:
         file.write("6,3")
@@ -116,14 +122,8 @@ def test_a_run_that_never_saved_a_policy_starts_anew(tmp_path: Path) -> None:
     cfg = config("agents.maker.count=1")
     whole = train(cfg, directory=tmp_path / "whole")
 
-    class Killed(BaseException):
-        pass
-
-    def kill(trainer: Any, metrics: Any) -> None:
-        raise Killed
-
     with pytest.raises(Killed):
-        train(cfg, directory=tmp_path / "parts", callback=kill)
+        train(cfg, directory=tmp_path / "parts", callback=kill_at(1))
     assert find_state(tmp_path / "parts").name == "state-0000000.safetensors"
     assert_same(whole, resume(tmp_path / "parts"))
 
@@ -305,9 +305,6 @@ def test_all_seeds_of_a_run_are_resumed(tmp_path: Path, monkeypatch: pytest.Monk
     whole = scenario.run(cfg, 3)
     cfg = config("agents.maker.count=1", f"run.dir={tmp_path / 'parts'}", "name=x")
 
-    class Killed(BaseException):
-        pass
-
     def save(self: Any, trainer: Any, *args: Any, **values: Any) -> None:
         if self.cfg.run.seed == 1:
             raise Killed
@@ -363,37 +360,14 @@ def test_two_processes_go_on_as_one_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_it_ends_the_same(tmp_path: Path) -> None:
-    """SIGKILL at random moments, resumed until done; a third of the state files then read as they should."""
-    cfg = config("agents.maker.count=1", "run.checkpoint_every=1", "ppo.total_steps=3840")
-    whole = train(cfg, directory=tmp_path / "whole")
-    program = f"""
-import sys
-from lobgraph import load_config
-from lobgraph.rl.train import resume, train
-from lobgraph.config import make_config
-if sys.argv[1] == "new":
-    train(make_config({cfg.model_dump(mode="json")!r}), directory=sys.argv[2])
-else:
-    resume(sys.argv[2])
-"""
-    rng, kills, mode, path = np.random.default_rng(0), 0, "new", tmp_path / "parts"
-    while True:
-        child = subprocess.Popen([sys.executable, "-c", program, mode, str(path)])
-        while child.poll() is None and not any(path.glob("checkpoints/state-*")):
-            pass
-        mode = "again"
-        try:
-            child.wait(rng.uniform(2.0, 8.0))
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-            kills += 1
-            continue
-        assert child.returncode == 0
-        break
-    assert kills >= 2
-    assert_same(whole, Run.load(path))
+def test_killed_at_any_moment_it_ends_the_same() -> None:
+    """SIGKILL at random moments, each run read after each and resumed until done: see kills.py."""
+    program = [sys.executable, str(Path(__file__).with_name("kills.py")), "--kills", "8", "--runs", "2", "--longest", "2"]  # fmt: skip
+    done = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told = ast.literal_eval(done.stdout.splitlines()[-1])
+    assert told["kills"] >= 2
+    assert told["equal"] == told["runs"] == 2
 
 
 # --- the parts ---

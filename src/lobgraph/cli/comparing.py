@@ -27,6 +27,17 @@ Regimes = Annotated[
         "--regime", help='A regime to play in, or "as configured"; repeatable. Default: each regime apart.'
     ),
 ]
+Played = Annotated[
+    Path | None,
+    typer.Option(
+        help="Scenario to play; default: that of the first run among WHO.",
+        autocompletion=completing.scenarios,
+    ),
+]
+ActedRole = Annotated[
+    str | None,
+    typer.Option(help="Role that WHO act in, where it is not plain.", autocompletion=completing.roles),
+]
 Agents = Annotated[
     list[str] | None,
     typer.Option(
@@ -48,17 +59,8 @@ def compare(
             autocompletion=completing.actors,
         ),
     ],
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            help="Scenario to play; default: that of the first run among WHO.",
-            autocompletion=completing.scenarios,
-        ),
-    ] = None,
-    role: Annotated[
-        str | None,
-        typer.Option(help="Role that WHO act in, where it is not plain.", autocompletion=completing.roles),
-    ] = None,
+    config: Played = None,
+    role: ActedRole = None,
     agents: Agents = None,
     overrides: Overrides = None,
     episodes: Episodes = 1000,

@@ -9,7 +9,7 @@ import typer
 
 from . import completing
 from .app import Overrides, Seed, app
-from .comparing import Agents, Progress, beside, check_directory, command_line, who_plays
+from .comparing import ActedRole, Agents, Played, Progress, beside, check_directory, command_line, who_plays
 
 
 @app.command()
@@ -30,17 +30,8 @@ def stress(
             "Default: configured, or crash,drought,fat_finger where it has none.",
         ),
     ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            help="Scenario to play; default: that of the first run among WHO.",
-            autocompletion=completing.scenarios,
-        ),
-    ] = None,
-    role: Annotated[
-        str | None,
-        typer.Option(help="Role that WHO act in, where it is not plain.", autocompletion=completing.roles),
-    ] = None,
+    config: Played = None,
+    role: ActedRole = None,
     agents: Agents = None,
     overrides: Overrides = None,
     episodes: Annotated[int, typer.Option(min=2, help="Episodes of each market.")] = 500,

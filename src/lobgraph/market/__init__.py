@@ -21,6 +21,7 @@ HOST_ONLY = (
     "launch.py",
     "market_env.py",
     "placement.py",
+    "saved.py",
 )  # of env/: no kernel, nor what one depends on
 KEPT_DAYS = 60  # kernels of a version that was not used for so long are removed
 

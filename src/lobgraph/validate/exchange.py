@@ -185,17 +185,22 @@ class Exchange:
             px = self.best[-side]
             if limit is not None and (px - limit) * side > 0:
                 break
-            first = self.queues[-side][px][0]
-            if first.owner == taker != NOISE and self_trade != ALLOW:
-                left = self._prevent(first, left, self_trade)
+            shares = self._shares(self.queues[-side][px], left)
+            own = next((order for order, _ in shares if order.owner == taker), None)
+            if own is not None and taker != NOISE and self_trade != ALLOW:
+                left = self._prevent(own, left, self_trade)
                 continue
-            take = min(first.qty, left)
-            first.qty -= take
-            traded += take
-            left -= take
-            self._fill(Fill(first.owner, taker, side, px, take))
+            for order, lots in shares:
+                order.qty -= lots
+                traded += lots
+                left -= lots
+                self._fill(Fill(order.owner, taker, side, px, lots))
             self._tidy(-side, px)
         return traded, left
+
+    def _shares(self, queue: list[Order], qty: int) -> list[tuple[Order, int]]:
+        """Who trades next of a level's queue, and how many lots of an incoming `qty`: the first in it. None gets 0."""
+        return [(queue[0], min(queue[0].qty, qty))]
 
     def _prevent(self, resting: Order, incoming: int, self_trade: str) -> int:
         """An agent's order of `incoming` lots has met its own: cancel what the policy says. Returns lots that go on."""

@@ -8,7 +8,7 @@ its agent's own is dealt with before anything trades at that price.
 
 from __future__ import annotations
 
-from .exchange import ALLOW, NOISE, Exchange, Fill, Order
+from .exchange import Exchange, Order
 
 
 def allotments(queue: list[Order], qty: int) -> list[int]:
@@ -34,23 +34,5 @@ def allotments(queue: list[Order], qty: int) -> list[int]:
 class ProRataExchange(Exchange):
     """One book with pro-rata matching; all else as its parent."""
 
-    def _trade(self, taker: int, side: int, limit: int | None, qty: int, self_trade: str) -> tuple[int, int]:
-        traded, left = 0, qty
-        while left > 0 and self.queues[-side]:
-            px = self.best[-side]
-            if limit is not None and (px - limit) * side > 0:
-                break
-            queue = list(self.queues[-side][px])
-            got = allotments(queue, left)
-            own = [order for order, lots in zip(queue, got, strict=True) if order.owner == taker and lots]
-            if own and taker != NOISE and self_trade != ALLOW:
-                left = self._prevent(own[0], left, self_trade)
-                continue
-            for order, lots in zip(queue, got, strict=True):
-                if lots:
-                    order.qty -= lots
-                    self._fill(Fill(order.owner, taker, side, px, lots))
-            traded += sum(got)
-            left -= sum(got)
-            self._tidy(-side, px)
-        return traded, left
+    def _shares(self, queue: list[Order], qty: int) -> list[tuple[Order, int]]:
+        return [(order, lots) for order, lots in zip(queue, allotments(queue, qty), strict=True) if lots]
