@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from ..report.labels import axis
 from ..report.style import CYCLE, MID, figure, legend_below, style
@@ -107,14 +107,19 @@ def _values(
         ax.set_xlim(-0.5, len(values.values) - 0.5)
         for place in range(len(values.values)):
             if len(own := y[x == place]):
-                label = "mean of a choice" if place == 0 else None
+                label = None if ax.lines else "mean of a choice"
                 ax.plot([place - 0.3, place + 0.3], [own.mean()] * 2, color=CYCLE[0], lw=2, label=label)
         count = np.array(
             [np.sum(x[:i] == x[i]) for i in range(len(x))]
         )  # beside each other, in the order of trials
-        x = x + 0.22 * (count / max(1, count.max(initial=1)) - 0.5)
+        most = count.max(initial=0)
+        x = x + 0.22 * (count - most / 2) / max(1, most)
     elif values.log:
         ax.set_xscale("log")
+        ax.xaxis.set_minor_locator(NullLocator())  # on less than a decade their labels would overlap
+        ax.set_xticks(ticks := np.geomspace(values.low, values.high, 3), [f"{x:.2g}" for x in ticks])
+        margin = (values.high / values.low) ** 0.05
+        ax.set_xlim(values.low / margin, values.high * margin)
     elif values.whole:
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     error = complete["error"].to_numpy(dtype=float)
