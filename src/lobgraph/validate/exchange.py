@@ -180,15 +180,15 @@ class Exchange:
 
     def _trade(self, taker: int, side: int, limit: int | None, qty: int, self_trade: str) -> tuple[int, int]:
         """Take the other side from its best price to `limit`, order by order. Returns lots traded, lots left to rest."""
-        traded, left = 0, qty
+        traded, left, prevents = 0, qty, taker != NOISE and self_trade != ALLOW
         while left > 0 and self.queues[-side]:
             px = self.best[-side]
             if limit is not None and (px - limit) * side > 0:
                 break
             shares = self._shares(self.queues[-side][px], left)
-            own = next((order for order, _ in shares if order.owner == taker), None)
-            if own is not None and taker != NOISE and self_trade != ALLOW:
-                left = self._prevent(own, left, self_trade)
+            own = [order for order, _ in shares if order.owner == taker] if prevents else []
+            if own:
+                left = self._prevent(own[0], left, self_trade)
                 continue
             for order, lots in shares:
                 order.qty -= lots
