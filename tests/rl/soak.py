@@ -25,7 +25,7 @@ from lobgraph.rl.train import train
 SETTINGS = (
     "market.books=2", "agents.maker.count=2", "agents.taker.count=1", "agents.arbitrageur.count=1", "env.num_envs=32",
     "env.episode_steps=50", "env.threads=1", "ppo.rollout_steps=16", "ppo.minibatches=4", "ppo.epochs=2", "graph.hidden=32",
-    "run.checkpoint_every=20", "run.evaluate_every=200", "run.progress=false",
+    "run.checkpoint_every=20", "run.evaluate_every=200", "run.progress=false", "run.tensorboard_mb=4",
 )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Loggers behind one interface: what they are told, when a package is missing, and the real ones where they are installed."""
 
+import itertools
 import math
 import re
 import sqlite3
@@ -75,6 +76,26 @@ def test_a_logger_that_cannot_start_ends_the_run(
         )
     assert read_state(tmp_path / "run").state == "failed"
     assert fake.made[0].closed == ["failed"]  # the one that was open
+
+
+def test_tensorboard_keeps_the_newest_within_its_limit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    seconds = itertools.count(1_700_000_000)  # files are named by the second, and read in the order of their names
+    monkeypatch.setattr("time.time", lambda: float(next(seconds)))
+
+    board = loggers.TensorBoard(toy_config("run.tensorboard_mb=1"), tmp_path, None)
+    for step in range(1500):
+        board.log(step, {f"group/name_{i}": float(step) for i in range(20)})
+    board.close("finished")
+    files = sorted((tmp_path / "tensorboard").iterdir())
+    assert 0.75e6 < sum(path.stat().st_size for path in files) <= 1.05e6
+    assert 4 < len(files) <= loggers.TensorBoard.PARTS + 1
+    seen = EventAccumulator(str(tmp_path / "tensorboard"), {"scalars": 0}).Reload().Scalars("group/name_3")
+    assert [e.step for e in seen] == list(range(seen[0].step, 1500))
+    assert seen[0].step > 100
 
 
 @pytest.mark.parametrize("name", ["wandb", "mlflow"])

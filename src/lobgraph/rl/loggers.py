@@ -31,17 +31,37 @@ class Logger(Protocol):
 
 
 class TensorBoard:
-    """<run>/tensorboard, for `tensorboard --logdir`."""
+    """<run>/tensorboard, for `tensorboard --logdir`: files of an eighth of run.tensorboard_mb; beyond that the oldest go."""
+
+    PARTS = 8
+    EVENT = 45  # bytes of a scalar besides its name, about
 
     def __init__(self, cfg: Config, directory: Path, after: int | None) -> None:
+        self.place, self.limit = directory / "tensorboard", cfg.run.tensorboard_mb * 1e6
+        self._open(None if after is None else after + 1)
+
+    def _open(self, purged: int | None = None) -> None:
         from torch.utils.tensorboard import SummaryWriter  # slow to import
 
-        purged = None if after is None else after + 1
-        self.board = SummaryWriter(str(directory / "tensorboard"), flush_secs=30, purge_step=purged)
+        self.board = SummaryWriter(str(self.place), flush_secs=30, purge_step=purged)
+        self.written = 0
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        if self.written > self.limit / self.PARTS:
+            self._rotate()
         for name, value in metrics.items():
             self.board.add_scalar(name, value, step)
+            self.written += len(name) + self.EVENT
+
+    def _rotate(self) -> None:
+        """Go on in a new file, with room for it."""
+        self.board.close()
+        files = sorted(self.place.glob("events.out.tfevents.*"))
+        sizes = [path.stat().st_size for path in files]
+        while len(files) > 1 and sum(sizes) > self.limit * (1.0 - 1.0 / self.PARTS):
+            files.pop(0).unlink()
+            sizes.pop(0)
+        self._open()
 
     def close(self, state: str) -> None:
         self.board.close()

@@ -27,6 +27,8 @@ from .space import Space, parse, setting, suggest
 from .trial import JOURNAL, STUDY, Job, Outcome, begin, directory_of, pruner, run_trial, storage_of
 
 ASKED = "sweep.yaml"
+# Settings of how a training shows and keeps itself
+UNLEARNED = ("run.dir", "run.progress", "run.loggers", "run.checkpoint_every", "run.keep", "run.tensorboard", "run.tensorboard_mb")  # fmt: skip
 AGAIN = 2  # times that values which took their process down run once more
 Note = Callable[[str], None]
 
@@ -70,7 +72,7 @@ def check(sweep: Sweep) -> None:
     if sweep.prune and not cfg.run.evaluate_every:
         raise ConfigError("--prune: needs evaluations while training, and run.evaluate_every is 0")
     for key in space:
-        if key.split(".")[0] == "name" or key in ("run.dir", "run.progress", "run.tensorboard"):
+        if key.split(".")[0] == "name" or key in UNLEARNED:
             raise ConfigError(f"--over {key}: changes nothing that is learned")
 
 
