@@ -83,7 +83,9 @@ def test_tensorboard_keeps_the_newest_within_its_limit(
 ) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    seconds = itertools.count(1_700_000_000)  # files are named by the second, and read in the order of their names
+    seconds = itertools.count(
+        1_700_000_000
+    )  # files are named by the second, and read in the order of their names
     monkeypatch.setattr("time.time", lambda: float(next(seconds)))
 
     board = loggers.TensorBoard(toy_config("run.tensorboard_mb=1"), tmp_path, None)

@@ -347,7 +347,9 @@ class RunConfig(Section):
         "auto"  # on a GPU record rollout and update once and replay them
     )
     tensorboard: bool = True
-    tensorboard_mb: Count = 256  # of its files together: the oldest go first; metrics.parquet keeps every update
+    tensorboard_mb: Count = (
+        256  # of its files together: the oldest go first; metrics.parquet keeps every update
+    )
     loggers: list[
         Literal["wandb", "mlflow"]
     ] = []  # where metrics go too; each needs the extra of its name (docs/runs.md)

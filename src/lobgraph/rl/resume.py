@@ -30,7 +30,14 @@ if TYPE_CHECKING:
 
 STATES = re.compile(r"state-(\d+)(?:-(\d+)of(\d+))?\.safetensors")
 # What may differ from the run's own configuration: how a training shows itself, and how long it is
-FREE = ("ppo.total_steps", "run.progress", "run.checkpoint_every", "run.keep", "run.tensorboard", "run.tensorboard_mb")
+FREE = (
+    "ppo.total_steps",
+    "run.progress",
+    "run.checkpoint_every",
+    "run.keep",
+    "run.tensorboard",
+    "run.tensorboard_mb",
+)
 
 
 class ResumeError(ValueError):
