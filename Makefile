@@ -20,8 +20,9 @@ demo: setup ## train makers and an arbitrageur on several books (6 minutes of on
 test: setup ## the fast tests (ARGS="-k book" and the like go to pytest)
 	@$(ONE_THREAD) $(PY) -m pytest $(ARGS)
 
-test-slow: setup ## the slow tests: long random streams, full data files
+test-slow: setup ## the slow tests: long random streams, full data files; then test-minimum
 	@$(ONE_THREAD) $(PY) -m pytest -m "slow and not gpu" $(ARGS)
+	@./scripts/minimum.sh
 
 test-minimum: setup ## a part of the tests with the lowest versions that pyproject.toml allows, in .venv-minimum
 	@./scripts/minimum.sh $(ARGS)

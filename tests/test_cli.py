@@ -224,9 +224,13 @@ def test_train_evaluate_plot(lobgraph, scenario, tmp_path):
     assert len(pd.read_csv(table)) == 4
     runs = sorted((home / "latest").resolve().glob("seed_*"))
     assert "rewards.png" in lobgraph("plot", runs[1]).out
-    listed = lobgraph("runs", "--dir", tmp_path / "runs", "--csv", table).out
+    for again in (["evaluate", home], ["runs", "--dir", tmp_path / "runs"], ["bench"]):
+        option = "--json" if again[0] == "bench" else "--csv"
+        assert "exists already" in lobgraph(*again, option, table, code=2).err
+    assert len(pd.read_csv(table)) == 4
+    listed = lobgraph("runs", "--dir", tmp_path / "runs", "--csv", tmp_path / "runs.csv").out
     assert "finished" in listed
-    assert pd.read_csv(table)["seeds"].tolist() == [2]
+    assert pd.read_csv(tmp_path / "runs.csv")["seeds"].tolist() == [2]
     assert "run.seed" in lobgraph("runs", "compare", *runs, "--out", tmp_path / "both").out
     assert (tmp_path / "both" / "comparison.png").stat().st_size > 10_000
     both = pd.read_parquet(home / "latest" / "metrics.parquet")

@@ -65,6 +65,10 @@ def test_grid_does_not_extend_curves():
             "update,env_steps,role,agent,episodes,reward_mean\n0,1,maker,0,1,high\n",
             "'reward_mean' must hold numbers",
         ),
+        (
+            "update,env_steps,role,agent,episodes,reward_mean\n0,1,maker,0,1,2.0\n1,2,maker,0",
+            "line 3 has no episodes; a file that was cut off looks so",
+        ),
         ("\x00\xff\xfe", None),
     ],
 )

@@ -23,6 +23,7 @@ from lobgraph.env.market_env import MarketEnv
 from lobgraph.market.state import CASH
 from lobgraph.models.policy import PolicyError
 from lobgraph.report import scenario
+from lobgraph.rl import history
 from lobgraph.rl.again import repro, verify
 from lobgraph.rl.checkpoint import load_policies, load_tensors
 from lobgraph.rl.resume import Keeper, ResumeError, find_state, forget_beginning
@@ -193,6 +194,42 @@ def test_a_training_is_not_made_shorter_than_it_is(stopped: Path) -> None:
     assert load_config(stopped / "config.yaml").ppo.total_steps == 448
 
 
+def test_metrics_that_the_table_does_not_have_yet_are_in_the_state(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A long table is not written at every checkpoint; a killed training that goes on has all of it nevertheless."""
+    cfg = config("agents.maker.count=1", "run.checkpoint_every=1")
+    whole = train(cfg, directory=tmp_path / "whole")
+    monkeypatch.setattr(history, "SHORT", 2)
+    monkeypatch.setattr(history, "SHARE", 0.5)
+    table, aside = tmp_path / "parts" / "metrics.parquet", tmp_path / "aside"
+
+    def kill(trainer: Any, metrics: Any) -> None:
+        if trainer.update == 6:
+            shutil.copy(table, aside)  # what the disk has now; a kill would not write another
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(cfg, directory=tmp_path / "parts", callback=kill)
+    shutil.move(aside, table)
+    assert len(pd.read_parquet(table)) == 4
+    state, about = load_tensors(find_state(tmp_path / "parts"))
+    assert (about["update"], tuple(state["metrics.rest"].shape)) == (5, (1, len(about["history"])))
+    done = resume(tmp_path / "parts")
+    timed = [c for c in whole.history if c.startswith("time/")]
+    pd.testing.assert_frame_equal(
+        whole.history.drop(columns=timed), done.history.drop(columns=timed), check_exact=True
+    )
+    pd.testing.assert_frame_equal(pd.read_parquet(table), done.history, check_exact=True)
+
+
+def test_a_table_without_its_first_updates_is_refused(stopped: Path) -> None:
+    table = pd.read_parquet(stopped / "metrics.parquet")
+    table.iloc[1:].to_parquet(stopped / "metrics.parquet")
+    with pytest.raises(PolicyError, match=r"metrics.parquet: does not hold updates 1 to"):
+        resume(stopped)
+
+
 @pytest.mark.parametrize("name", ["machine.json", "metrics.parquet"])
 def test_a_damaged_table_is_named_and_nothing_is_lost(stopped: Path, name: str) -> None:
     rows = (stopped / "rewards.csv").read_bytes() + b"more"
@@ -262,7 +299,7 @@ def test_a_full_disk_stops_with_the_last_checkpoint_whole(
             raise OSError(28, "No space left on device", name)
 
     with monkeypatch.context() as patch:
-        patch.setattr("lobgraph.rl.checkpoint.os.fsync", full)
+        patch.setattr("lobgraph.files.os.fsync", full)
         with pytest.raises(
             TrainingError,
             match=r"update 4: could not write .*No space left.*that of update 2 is whole.*--resume",

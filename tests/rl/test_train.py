@@ -17,9 +17,10 @@ import lobgraph
 from lobgraph import market
 from lobgraph.config import load_config
 from lobgraph.env.market_env import MarketEnv
+from lobgraph.files import write_atomic
 from lobgraph.models.policy import PolicyError, PolicySet
 from lobgraph.rl.actors import resolve
-from lobgraph.rl.checkpoint import load_policies, save_policies, write_atomic
+from lobgraph.rl.checkpoint import load_policies, save_policies
 from lobgraph.rl.places import POLICY, read_state
 from lobgraph.rl.progress import Progress
 from lobgraph.rl.rollout import TrainingError

@@ -222,6 +222,21 @@ def test_what_cannot_start_is_refused_at_once(tmp_path, monkeypatch):
         load(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("trials: many", r"sweep.yaml: trials: must be a whole number \(got 'many'\)"),
+        ("trials: 3", "sweep.yaml: role: is missing"),
+        ("tials: 3", "sweep.yaml: tials: unknown key"),
+        ("- 3", "sweep.yaml"),
+    ],
+)
+def test_a_spoilt_record_of_what_was_asked_is_named(tmp_path, text, says):
+    (tmp_path / "sweep.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=says):
+        load(tmp_path)
+
+
 def test_one_process_at_a_time(here, tmp_path):
     here(by_rate)
     path = start(asked(), tmp_path)

@@ -23,6 +23,7 @@ import torch
 from ..config import load_config
 from ..env.market_env import MarketEnv
 from ..env.placement import device_of
+from ..files import write_atomic
 from ..market.state import ASK, BID, TRADED
 from . import theirs
 from .day import FIRST, LEVELS, MID, OPEN, SPACING, TICK, write_day
@@ -71,7 +72,7 @@ def side_by_side(
     }
     _show(report, orders)
     if json_path is not None:
-        json_path.write_text(json.dumps(report, indent=1) + "\n")
+        write_atomic(json_path, (json.dumps(report, indent=1) + "\n").encode())
     if check != their["check"]:
         raise RuntimeError("the two markets differ: the figures compare different work")
     return report

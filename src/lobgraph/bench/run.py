@@ -12,7 +12,7 @@ from rich.console import Console
 
 from ..config import ConfigError
 from ..env.placement import device_of
-from ..rl.checkpoint import write_atomic
+from ..files import new_file, write_atomic
 from .derive import add_overhead, linearity, one_environment
 from .gpu import card, compile_seconds, gpu_plan
 from .gpu import tune as compare_ways
@@ -49,7 +49,7 @@ def run_bench(
     on_gpu, planned = device_of(device).type == "cuda", cases is not None
     if tune and not on_gpu:
         raise ConfigError("--tune: compares ways of running on a GPU; it needs --device cuda")
-    path = None if json_path is None else _writable(Path(json_path))
+    path = None if json_path is None else _place(Path(json_path))
     console, begun = Console(), time.perf_counter()
     report: dict[str, Any] = {"machine": machine(), "cases": []}
     about = report["machine"]
@@ -102,13 +102,7 @@ def _complete(report: dict[str, Any]) -> None:
     }
 
 
-def _writable(path: Path) -> Path:
-    """The path, once it is known that it can be written: the error must come before the minutes of work."""
-    if path.is_dir():
-        raise IsADirectoryError(21, "is a directory; name the file to write", str(path))
+def _place(path: Path) -> Path:
+    """Where a new file can be written, its folder made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    there = path.exists()
-    path.open("a").close()
-    if not there:
-        path.unlink()
-    return path
+    return new_file(path)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..files import new_file, write_table
 from ..report.console import say, show, written
 from . import completing
 from .app import Overrides, Scenario, app, note
@@ -97,8 +98,8 @@ def evaluate(
     cfg = load_config(found / "config.yaml", overrides or ())
     if not cfg.counts:
         raise ConfigError("agents: no role has an agent to evaluate; set agents.<role>.count")
-    if csv is not None and not csv.parent.is_dir():
-        raise FileNotFoundError(f"{csv}: no such directory {csv.parent}")
+    if csv is not None:
+        new_file(csv)
     for role in cfg.counts:
         who = getattr(cfg.agents, role).actor
         say(f"{role}: {f'policy of {found}, by its mean action' if role in cfg.learners else who}")
@@ -112,8 +113,7 @@ def evaluate(
         f"{episodes} episodes of {cfg.name}, regimes as it draws them, seed {seed}: means with 95 % intervals",
     )
     if csv is not None:
-        table.to_csv(csv, index=False)
-        say(f"written: {csv}")
+        say(f"written: {write_table(csv, table)}")
 
 
 @app.command()

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..files import new_file, write_table
 from ..report.console import say, show, written
 from .app import app
 
@@ -30,6 +31,8 @@ def list_them(
         return
     from ..report.runs import list_runs
 
+    if csv is not None:
+        new_file(csv)
     table = list_runs(directory, scenario)
     if not len(table):
         say(f"no runs{f' of {scenario}' if scenario else ''} under {directory}; lobgraph train makes one")
@@ -40,8 +43,7 @@ def list_them(
         "last: mean episode reward of the last tenth of updates; best: of the evaluations; over seeds, tick-lots",
     )
     if csv is not None:
-        table.to_csv(csv, index=False)
-        say(f"written: {csv}")
+        say(f"written: {write_table(csv, table)}")
 
 
 @runs.command("compare")

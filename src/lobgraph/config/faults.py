@@ -33,6 +33,7 @@ WORDS = {
     "too_short": "needs at least {min_length} entries, got {actual_length}",
     "too_long": "takes at most {max_length} entries, got {actual_length}",
     "missing": "is missing",
+    "unexpected_keyword_argument": "unknown key",
 }
 
 

@@ -17,6 +17,7 @@ import pandas as pd
 import yaml
 
 from ..config import Config, make_config
+from ..files import write_atomic
 from .facts import Day, Facts, correlation, measure
 from .features import Features, measure_features, wanted
 from .follow import FOLLOWING, follow_together, fundamentals, nearest_correlation, together
@@ -243,7 +244,7 @@ def write_config(calibration: Calibration, path: str | Path, force: bool = False
     text = "".join(f"# {line}".rstrip() + "\n" for line in lines)
     body = yaml.safe_dump(calibration.config, sort_keys=False, default_flow_style=None, width=120)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text + body, encoding="utf-8")
+    write_atomic(path, (text + body).encode())
     return path
 
 

@@ -76,7 +76,7 @@ def announce_compiling(loop: str = "drive.step_range") -> None:
     global _announced
     if not _announced and not is_compiled(loop):
         _announced = True
-        line = "compiling the market's kernels: one to two minutes, once for each version"
+        line = "compiling the market's kernels: one to five minutes, once for each version"
         print(line, file=sys.stderr, flush=True)
 
 

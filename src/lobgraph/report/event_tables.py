@@ -5,13 +5,12 @@ In: an `EventTrace`. Out: <directory>/<time>-<scenario>-e<episode>-s<seed>/ with
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import pandas as pd
 
 from ..evaluation.event_trace import EventTrace
-from ..rl.checkpoint import write_atomic
+from ..files import write_table
 from ..rl.run import kept_if_used, numbered_directory
 from .event_figure import episode
 from .style import save
@@ -27,9 +26,7 @@ def write_trace(
     with kept_if_used(numbered_directory(directory, f"{log.cfg.name}-e{log.number}-s{log.seed}")) as path:
         files = []
         for name, table in trace.tables().items():
-            file = path / f"{name}.{form}"
-            write_atomic(file, _parquet(table) if form == "parquet" else table.to_csv(index=False).encode())
-            files.append(file)
+            files.append(write_table(path / f"{name}.{form}", table))
         files.append(save(episode(trace, agent, book), path / "episode.png"))
         if fill is not None:
             span = around(trace, fill)
@@ -44,12 +41,6 @@ def around(trace: EventTrace, fill: int) -> tuple[float, float]:
     room = AROUND * trace.log.cfg.market.dt
     end = trace.seconds(trace.end_ns)
     return max(trace.seconds(placed) - room, 0.0), min(trace.seconds(found.ns) + room, end)
-
-
-def _parquet(table: pd.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    table.to_parquet(buffer, index=False)
-    return buffer.getvalue()
 
 
 def summary(trace: EventTrace) -> pd.DataFrame:

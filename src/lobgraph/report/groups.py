@@ -15,6 +15,7 @@ import pandas as pd
 import yaml
 
 from ..evaluation.intervals import paired
+from ..files import write_table
 from . import plots
 from .metrics import SHARE, RewardsError, change, read_rewards, roles_of, summarize
 from .style import save
@@ -48,8 +49,7 @@ def compare(
     files = [save(plots.learning_curves(tables, "Learning curves side by side"), out / "comparison.png")]
     for name, table in (("summary", summary), ("differences", differences)):
         if len(table):
-            table.to_csv(out / f"{name}.csv", index=False)
-            files.append(out / f"{name}.csv")
+            files.append(write_table(out / f"{name}.csv", table))
     return Comparison(summary, differences, files)
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..config import Config
-from ..rl.checkpoint import write_atomic
+from ..files import write_atomic, write_table
 from .comparison import comparison_figures
 from .levels import levels
 from .page import Image, Report, page
@@ -72,7 +72,7 @@ def write_report(
     directory.mkdir(parents=True, exist_ok=True)
     images = save_images(directory / "figures", {**drawn, **(figures or {})})
     for name, table in tables.items():
-        write_atomic(directory / f"{name}.csv", table.to_csv(index=False).encode())
+        write_table(directory / f"{name}.csv", table)
     path = directory / "report.html"
     write_atomic(path, page(report, images).encode())
     return path

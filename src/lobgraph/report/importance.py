@@ -16,6 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ..config import read_yaml
 from ..evaluation.importance import Importance, importance_of_run
+from ..files import write_table
 from .style import CYCLE, figure, save, style
 
 OWN, OTHERS = CYCLE[0], CYCLE[1]
@@ -30,8 +31,8 @@ def draw_importance(run: Path, seed: int) -> dict[str, Importance]:
     graph, name = read_yaml(run / "config.yaml")["graph"], read_yaml(run / "config.yaml")["name"]
     found = importance_of_run(run, seed)
     for role, own in found.items():
-        own.table().to_csv(run / f"importance_{role}.csv", index=False)
-        own.pairs().to_csv(run / f"importance_{role}_books.csv", index=False)
+        write_table(run / f"importance_{role}.csv", own.table())
+        write_table(run / f"importance_{role}_books.csv", own.pairs())
         title = f"{name}: what the {role}'s policy looks at ({graph['encoder']}{', gru' if graph['memory'] == 'gru' else ''})"
         save(importance_figure(own, title), run / "figures" / f"importance_{role}.png")
     return found

@@ -58,6 +58,12 @@ def check_rewards(rewards: pd.DataFrame, source: str) -> pd.DataFrame:
     for column in ("update", "env_steps", "episodes", "reward_mean"):
         if len(rewards) and not pd.api.types.is_numeric_dtype(rewards[column]):
             raise RewardsError(f"{source}: column {column!r} must hold numbers")
+    gaps = rewards[list(REQUIRED)].isna()
+    gaps["reward_mean"] &= rewards["episodes"] != 0
+    for row, column in np.argwhere(gaps.to_numpy())[:1]:
+        raise RewardsError(
+            f"{source}: line {row + 2} has no {REQUIRED[column]}; a file that was cut off looks so"
+        )
     return rewards
 
 

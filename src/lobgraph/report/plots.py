@@ -180,6 +180,7 @@ def _rewards(ax: Axes, runs: Sequence[pd.DataFrame], role: str, colour: str, lab
     mean = np.where(known, values, 0.0).sum(axis=0) / count
     if len(lines) > 1:
         deviation = np.sqrt(np.where(known, (values - mean) ** 2, 0.0).sum(axis=0) / np.maximum(count - 1, 1))
+        deviation[count < 2] = np.nan
     else:
         deviation = _within(runs[0], role, steps)
     prefix = f"{label}: " if label else ""

@@ -9,6 +9,7 @@ import pandas as pd
 from ..config import load_config
 from ..evaluation.ablate import Ablation
 from ..evaluation.transfer import Transfer
+from ..files import write_table
 from . import plots
 from .console import say, show, written
 from .exchange import ablation_figure, transfer_figure
@@ -86,10 +87,7 @@ def _say_of_what(seeds: list[int]) -> None:
 
 
 def _write(tables: dict[str, pd.DataFrame], directory: Path) -> list[Path]:
-    files = [directory / f"{name}.csv" for name in tables]
-    for file, table in zip(files, tables.values(), strict=True):
-        table.to_csv(file, index=False)
-    return files
+    return [write_table(directory / f"{name}.csv", table) for name, table in tables.items()]
 
 
 def present_importance(run: Path, seed: int | None = None) -> list[tuple[pd.DataFrame, str]]:

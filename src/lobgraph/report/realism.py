@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from ..files import write_atomic, write_table
 from ..realism.distances import MEANS, bins
 from ..realism.facts import RANGES
 from ..realism.scorecard import Scorecard, Shown, correlation_curve
@@ -72,9 +73,7 @@ def write(card: Scorecard, directory: Path) -> list[Path]:
     """Write tables and figures into an existing directory; returns the paths."""
     made = []
     for name, table in (("facts", card.facts), ("distances", card.distances)):
-        path = directory / f"{name}.csv"
-        table.to_csv(path, index=False)
-        made.append(path)
+        made.append(write_table(directory / f"{name}.csv", table))
     path = directory / "scorecard.json"
     whole = {
         "name": card.name,
@@ -82,7 +81,7 @@ def write(card: Scorecard, directory: Path) -> list[Path]:
         "distances": _records(card.distances),
         "notes": card.notes,
     }
-    path.write_text(json.dumps(whole, indent=1, allow_nan=False), encoding="utf-8")
+    write_atomic(path, json.dumps(whole, indent=1, allow_nan=False).encode())
     made.append(path)
     for name, fig in figures(card).items():
         made.append(save(fig, directory / f"{name}.png"))

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ..config import ROLES, ConfigError, flatten, read_yaml
+from ..files import write_table
 from ..rl.places import CONFIG, find_run, read_state, seeds_of
 from .groups import Comparison, compare
 from .metrics import RewardsError, change, read_rewards, roles_of
@@ -169,8 +170,7 @@ def compare_runs(paths: Sequence[str | Path], out: str | Path) -> Compared:
     settings = differing({name: _settings(path) for path, name in zip(found, names, strict=True)})
     results = compare([path / "rewards.csv" for path in found], out, names)
     for name, table in (("runs", runs), ("settings", settings)):
-        table.to_csv(Path(out) / f"{name}.csv", index=False)
-        results.files.append(Path(out) / f"{name}.csv")
+        results.files.append(write_table(Path(out) / f"{name}.csv", table))
     return Compared(runs, settings, results)
 
 

@@ -117,7 +117,7 @@ def run(cfg: Config, seeds: int = 1, out: str | Path | None = None) -> Path:
     out: the scenario's directory; default cfg.run.dir/cfg.name. Raises KeyboardInterrupt after Ctrl-C, with
     everything so far saved, drawn and linked.
     """
-    from lobgraph.rl.checkpoint import write_atomic
+    from lobgraph.files import write_atomic
     from lobgraph.rl.run import PLAN, kept_if_used, numbered_directory
 
     home = Path(out) if out is not None else Path(cfg.run.dir) / cfg.name
@@ -189,6 +189,7 @@ def _train_all(
     directory: Path, cfg: Config, numbers: Sequence[int], overrides: Sequence[str] | None = None
 ) -> Path:
     """Train each seed, or with `overrides` go on with it; then figures, tables and links of all."""
+    from ..files import write_table
     from .directory import publish
     from .figures import make_figures
     from .metrics import read_rewards, summarize
@@ -208,7 +209,7 @@ def _train_all(
     if seeds > 1:
         figures = [*_gather(directory, paths[numbers[0]], tables), *figures]
     summary = summarize({cfg.name: list(tables.values())})
-    summary.to_csv(directory / "summary.csv", index=False)
+    write_table(directory / "summary.csv", summary)
     publish(home, directory)
     if len(tables) > 1 or not cfg.run.progress:
         show(summary, "Episode reward (tick-lots): mean of the first and the last tenth of updates")
@@ -245,13 +246,14 @@ def _gather(directory: Path, first: Path, tables: Mapping[int, pd.DataFrame]) ->
     """Write what stands for all seeds into their common directory; policies are the first seed's, unchosen."""
     import pandas as pd
 
+    from ..files import write_table
     from .figures import rewards_figure
 
     together = pd.concat([table.assign(seed=number) for number, table in tables.items()], ignore_index=True)
-    together.to_csv(directory / "rewards.csv", index=False)
+    write_table(directory / "rewards.csv", together)
     metrics = {n: pd.read_parquet(directory / f"seed_{n}" / "metrics.parquet") for n in tables}
     history = pd.concat([table.assign(seed=n) for n, table in metrics.items()], ignore_index=True)
-    history.to_parquet(directory / "metrics.parquet")
+    write_table(directory / "metrics.parquet", history)
     for policy in first.glob("*_policy*"):
         shutil.copy2(policy, directory / policy.name)
     return [rewards_figure(directory)]

@@ -18,7 +18,7 @@ from ..config import dump_config
 from ..evaluation.event_time import NOISE
 from ..evaluation.stress import ALONE, Laboratory
 from ..evaluation.stress_measures import LATE, MARKET, STRESS_MEASURES
-from ..rl.checkpoint import write_atomic
+from ..files import write_atomic, write_table
 from ..rl.run import numbered_directory
 from .console import say, show
 from .html import save_images
@@ -51,8 +51,8 @@ def present_stress(lab: Laboratory, directory: str | Path, notes: Sequence[str],
     for line in answer:
         say(line)
     path = numbered_directory(directory, f"s{lab.seed}")
-    lab.measures.to_csv(path / "measures.csv", index=False)
-    lab.effects.to_csv(path / "effects.csv", index=False)
+    write_table(path / "measures.csv", lab.measures)
+    write_table(path / "effects.csv", lab.effects)
     write_atomic(path / "stress.json", json.dumps(_facts(lab, answer, command), indent=1).encode())
     write_atomic(path / "config.yaml", dump_config(lab.cfg).encode())
     images = save_images(path / "figures", stress_figures(lab))

@@ -10,8 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,40 +20,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from ..config import GraphConfig, PPOConfig
+from ..files import write_atomic
 from ..models.policy import PolicyError, PolicySet
 from .places import POLICY, find_run
 
 FORMAT = 1
 HEADER = "lobgraph"  # the key of the safetensors header
 CHECKSUM = "sha256"  # a key of what stands under it
-TEMPORARY = ".tmp"  # what files end with that are not yet what they will be
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Put `data` at `path`, whole or not at all. Raises OSError (full disk, missing directory) and leaves no litter."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=TEMPORARY, dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)  # mkstemp makes files that only their owner can read
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    if os.name == "posix":
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-
-
-def clear_temporaries(directory: Path) -> None:
-    """Remove what writers left that were killed. Nobody else may be writing there."""
-    for path in directory.glob(f".*{TEMPORARY}"):
-        path.unlink(missing_ok=True)
 
 
 def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], about: dict[str, Any]) -> None:

@@ -19,10 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from ..config import ROLES, ConfigError
+from ..files import new_file, write_atomic
 from ..models.distributions import to_physical
 from ..models.encoder import message_weights
 from ..models.policy import PolicyError, PolicySet
-from .checkpoint import HEADER, load_policies, write_atomic
+from .checkpoint import HEADER, load_policies
 from .extras import need
 
 FORMATS = ("onnx", "torch")
@@ -131,11 +132,7 @@ def export(
         raise ConfigError(f"--format {format}: must be {' or '.join(FORMATS)}")
     for package in ("onnx", "onnxscript", "onnxruntime") if format == "onnx" else ():
         need(package, "export", "--format onnx")
-    out = Path(out)
-    if out.exists():
-        raise FileExistsError(17, "exists already; choose another file", str(out))
-    if not out.absolute().parent.is_dir():
-        raise FileNotFoundError(2, "no such directory", str(out.parent))
+    out = new_file(Path(out))
     policies = load_policies(run)
     role = _role(policies, role)
     model = OneAgent(policies, role, _agent(policies, role, agent)).eval().requires_grad_(False)

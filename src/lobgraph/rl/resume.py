@@ -18,8 +18,9 @@ from torch import Tensor
 
 from ..agents.strategy import StrategyError
 from ..config import Config, ConfigError, make_config
+from ..files import clear_temporaries
 from ..models.policy import PolicyError
-from .checkpoint import clear_temporaries, load_tensors, read_header, save_tensors
+from .checkpoint import load_tensors, read_header, save_tensors
 from .group import ALONE, Group
 from .rollout import TrainingError
 from .run import PLAN, locked
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from .train import Trainer
 
 STATES = re.compile(r"state-(\d+)(?:-(\d+)of(\d+))?\.safetensors")
+REST = "metrics.rest"  # the tensor of rows that metrics.parquet does not have yet
 # What may differ from the run's own configuration: how a training shows itself, and how long it is
 FREE = (
     "ppo.total_steps",
@@ -112,8 +114,10 @@ class Keeper:
         self.keep = cfg.run.keep if group.alone else max(cfg.run.keep, 2)  # one process may be a state ahead
         self.why = ""
 
-    def save(self, trainer: Trainer, evaluator: Evaluator | None, **values: Any) -> None:
-        """Write the state of now; `values` are kept beside. Raises OSError; the states before are whole then."""
+    def save(
+        self, trainer: Trainer, evaluator: Evaluator | None, rest: Tensor | None = None, **values: Any
+    ) -> None:
+        """Write the state of now; `values` and `rest` (of the metrics) are kept beside. Raises OSError; the states before are whole then."""
         if self.why:
             return
         if not hasattr(trainer.market, "save_state"):
@@ -126,6 +130,8 @@ class Keeper:
             for path in self._states():
                 path.unlink(missing_ok=True)  # to go on from there would be to go on from another training
             return
+        if rest is not None:
+            tensors[REST] = rest
         about = {
             "config": self.cfg.model_dump(mode="json"), "threads": torch.get_num_threads(), "torch": torch.__version__,
             "device": trainer.policies.device.type, **own, **values,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
-import math
 import os
 import platform
 import shutil
@@ -13,7 +11,6 @@ import socket
 import subprocess
 import sys
 import time
-from array import array
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,12 +20,14 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import torch
+from torch import Tensor
 
 from ..config import Config, dump_config
+from ..files import write_atomic
 from ..models.policy import PolicyError, PolicySet
-from .checkpoint import load_policies, save_policies, write_atomic
+from .checkpoint import load_policies, save_policies
+from .history import History
 from .loggers import close_loggers, open_loggers, tell_loggers
 from .places import POLICY, STATE, find_run
 
@@ -47,6 +46,7 @@ REWARD_COLUMNS = (
     "length_mean",  # steps
     "actor",  # learn, or what held the role (agents.<role>.actor)
 )
+METRICS = "metrics.parquet"
 PLAN = "plan.json"  # what was asked for: the configuration and the seeds, there before anything else
 PACKAGES = ("lobgraph", "torch", "torch-geometric", "numba", "numpy", "pandas", "pyarrow", "safetensors")
 
@@ -71,9 +71,7 @@ class Run:
         """Read a run back, by any path that `load_policies` takes but a file's. Raises FileNotFoundError or PolicyError naming what is missing."""
         path = find_run(directory)
         policies = load_policies(path)
-        return cls(
-            path, policies, pd.read_parquet(path / "metrics.parquet"), pd.read_csv(path / "rewards.csv")
-        )
+        return cls(path, policies, pd.read_parquet(path / METRICS), pd.read_csv(path / "rewards.csv"))
 
 
 def numbered_directory(parent: str | Path, name: str) -> Path:
@@ -190,44 +188,24 @@ def machine_info(cfg: Config) -> dict[str, Any]:
     }
 
 
-class History:
-    """Metrics by update, eight bytes each: a training may have a hundred thousand updates. NaN where an update had none."""
-
-    def __init__(self, frame: pd.DataFrame | None = None) -> None:
-        self.count = 0 if frame is None else len(frame)
-        self.columns: dict[str, array[float]] = {}
-        if frame is not None:
-            for name in frame.columns:
-                self.columns[str(name)] = array("d", frame[name].to_numpy(dtype=np.float64).tobytes())
-
-    def add(self, metrics: Mapping[str, float]) -> None:
-        """One update's."""
-        for name in metrics:
-            if name not in self.columns:
-                self.columns[name] = array("d", [math.nan]) * self.count
-        for name, column in self.columns.items():
-            column.append(metrics.get(name, math.nan))
-        self.count += 1
-
-    def frame(self) -> pd.DataFrame:
-        """A row per update; float64, update and env_steps int64."""
-        frame = pd.DataFrame({name: np.array(column) for name, column in self.columns.items()})
-        whole = [c for c in ("update", "env_steps") if c in frame]
-        return frame.astype(dict.fromkeys(whole, "int64"))
-
-
 class RunWriter:
     """Writes a run's files: rewards.csv grows by update, the rest is replaced whole at every checkpoint.
 
-    since: values of a state (resume.py) that the tables are cut back to; None: a new run.
+    since: values of a state (resume.py) that the tables are cut back to; None: a new run. rest: what it has of them (`reached`).
     """
 
-    def __init__(self, directory: Path, cfg: Config, since: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        cfg: Config,
+        since: Mapping[str, Any] | None = None,
+        rest: Tensor | None = None,
+    ) -> None:
         self.directory, self.cfg = directory, cfg
         self.history = History()
         about = machine_info(cfg)
         if since is not None:
-            about = self._cut_back(since, about)
+            about = self._cut_back(since, rest, about)
         self._state = "running"
         self._about = {"started": _now(), "pid": os.getpid(), "host": socket.gethostname()}
         self.tell("running")
@@ -247,7 +225,9 @@ class RunWriter:
             self.tell("failed", str(error) or type(error).__name__)
             raise
 
-    def _cut_back(self, since: Mapping[str, Any], about: dict[str, Any]) -> dict[str, Any]:
+    def _cut_back(
+        self, since: Mapping[str, Any], rest: Tensor | None, about: dict[str, Any]
+    ) -> dict[str, Any]:
         """Forget what was written after the state; returns machine.json with this start added to it."""
         table = self.directory / "rewards.csv"
         if not table.is_file() or table.stat().st_size < since["csv_size"]:
@@ -257,20 +237,20 @@ class RunWriter:
         file = self.directory / "machine.json"
         try:
             before = json.loads(file.read_text())
-            if since["update"]:
-                file = self.directory / "metrics.parquet"
-                frame = pd.read_parquet(file)
-                self.history = History(frame.loc[frame["update"] <= since["update"]])
-        except (ValueError, KeyError, pa.ArrowException) as error:
+        except ValueError as error:
             raise PolicyError(f"{file}: damaged, so that the run cannot be resumed: {error}") from None
+        rows = np.empty((0, 0)) if rest is None else rest.numpy()
+        self.history = History.read(self.directory / METRICS, since["update"], since.get("history", []), rows)
         os.truncate(table, since["csv_size"])
         return {**before, "resumed": [*before.get("resumed", []), {"update": since["update"], **about}]}
 
-    def reached(self) -> dict[str, Any]:
-        """How far the tables are, on the disk, for `since`."""
+    def reached(self) -> tuple[dict[str, Any], Tensor]:
+        """How far the tables are, on the disk, for `since`; and the rows of metrics.parquet that are not, for `rest`."""
         self._csv.flush()
         os.fsync(self._csv.fileno())
-        return {"csv_size": os.fstat(self._csv.fileno()).st_size, "best": self._best}
+        names, rest = self.history.rest()
+        size = os.fstat(self._csv.fileno()).st_size
+        return {"csv_size": size, "best": self._best, "history": names}, rest
 
     def add(self, metrics: dict[str, float], rewards: list[dict[str, Any]]) -> None:
         """One update's metrics and its rows of rewards.csv."""
@@ -295,15 +275,15 @@ class RunWriter:
             save_policies(self.directory / POLICY, policies, **about)
             for role in policies.specs:
                 save_policies(self.directory / f"{role}_policy.safetensors", policies.subset(role), **about)
-        table = io.BytesIO()
-        self.frame().to_parquet(table)
-        write_atomic(self.directory / "metrics.parquet", table.getvalue())
+        self.history.write(self.directory / METRICS, whole=False)
 
     def tell(self, state: str, why: str = "") -> None:
         """How it stands with the training, for state.json: running, finished, stopped or failed."""
         self._state = state
         about = {"state": state, "why": why, "ended": "" if state == "running" else _now(), **self._about}
         write_atomic(self.directory / STATE, json.dumps(about, indent=1).encode())
+        if state != "running":
+            self.history.write(self.directory / METRICS)
 
     def frame(self) -> pd.DataFrame:
         """Metrics so far, one row per update."""

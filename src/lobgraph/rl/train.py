@@ -12,13 +12,15 @@ from time import perf_counter
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..config import Config, ConfigError, check_minibatches
 from ..env.episodes import Episodes
+from ..files import clear_temporaries
 from ..models.normalise import RunningMoments
 from ..models.policy import PolicySet, make_policies
 from .actors import Actor, held_actors, idle
-from .checkpoint import clear_temporaries, load_policies, load_tensors
+from .checkpoint import load_policies, load_tensors
 from .evaluator import SEED, Evaluator, check_evaluation
 from .graphs import use_graphs
 from .group import ALONE, Group, read
@@ -27,7 +29,7 @@ from .loggers import check_loggers
 from .ppo import PPO
 from .processes import place_of, train_together
 from .progress import Progress, print_summary
-from .resume import Keeper, ResumeError, config_of, differences, find_state, part_of, put_back
+from .resume import REST, Keeper, ResumeError, config_of, differences, find_state, part_of, put_back
 from .rollout import Rollout, TrainingError, VectorEnv, aims_of
 from .run import Run, RunWriter, Stopped, locked, new_directory
 from .schedules import between, share
@@ -287,7 +289,7 @@ def train_part(
         check_evaluation(cfg, env, list(trainer.env.specs))
         if group.rank:
             path = Path(group.told(""))
-            since, _ = _restore(trainer, None, path, resuming)
+            since, _, _ = _restore(trainer, None, path, resuming)
             _loop(trainer, Keeper(path, cfg, group), since=since)
             return None
         evaluator = _evaluator(cfg, env, held)
@@ -301,8 +303,8 @@ def train_part(
                 clear_temporaries(path)
                 clear_temporaries(path / "checkpoints")
                 keeper = Keeper(path, cfg, group)
-                since, odd = _restore(trainer, evaluator, path, resuming)
-                writer = RunWriter(path, cfg, since)
+                since, rest, odd = _restore(trainer, evaluator, path, resuming)
+                writer = RunWriter(path, cfg, since, rest)
                 try:
                     with (
                         keeper.repro_of(trainer),
@@ -334,10 +336,12 @@ def train_part(
 
 def _restore(
     trainer: Trainer, evaluator: Evaluator | None, path: Path, resuming: bool
-) -> tuple[dict[str, Any] | None, list[str]]:
-    """Make the trainer what the directory's last state says. Returns the state's values (None: a new run), and what differs now."""
+) -> tuple[dict[str, Any] | None, Tensor | None, list[str]]:
+    """Make the trainer what the directory's last state says. Returns the state's values (None: a new run), its rows of metrics,
+    and what differs now.
+    """
     if not resuming:
-        return None, []
+        return None, None, []
     state = part_of(find_state(path), trainer.group)
     tensors, about = load_tensors(state)
     try:
@@ -349,7 +353,7 @@ def _restore(
             f"ppo.total_steps: {trainer.cfg.ppo.total_steps} are {trainer.updates} updates, and {trainer.update} were made "
             f"already; at least {trainer.update * trainer.samples} is right"
         )
-    return about, differences(about, trainer)
+    return about, tensors.get(REST), differences(about, trainer)
 
 
 def compile_market(env: VectorEnv) -> None:
@@ -454,11 +458,13 @@ def _checkpoint(
     """Write the policies, the tables and then the state. Returns the update; before: that of the last one."""
     with _told_where(trainer, before, keeper.places.parent):
         values: dict[str, Any] = {"seconds": seconds}
+        rest = None
         if writer is not None:
             if trainer.update:
                 writer.checkpoint(trainer.policies, trainer.update, trainer.env_steps)
-            values |= writer.reached()
-        keeper.save(trainer, evaluator, **values)
+            reached, rest = writer.reached()
+            values |= reached
+        keeper.save(trainer, evaluator, rest, **values)
     return trainer.update
 
 

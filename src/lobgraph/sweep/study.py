@@ -18,9 +18,11 @@ from typing import Any
 
 import pandas as pd
 import yaml
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ..config import Config, ConfigError, dump_config, make_config, read_yaml
-from ..rl.checkpoint import write_atomic
+from ..config.faults import messages
+from ..files import write_atomic, write_table
 from ..rl.extras import need
 from ..rl.run import kept_if_used, locked, numbered_directory
 from .space import Space, parse, setting, suggest
@@ -36,6 +38,8 @@ Note = Callable[[str], None]
 @dataclass(frozen=True)
 class Sweep:
     """What is asked; sweep.yaml holds it."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
     tree: Mapping[str, Any]  # the scenario, without what is varied
     over: list[str]
@@ -90,9 +94,9 @@ def load(directory: str | Path, trials: int | None = None) -> Sweep:
     if not path.is_file():
         raise FileNotFoundError(2, "no such file; a sweep's directory has one", str(path))
     try:
-        sweep = Sweep(**read_yaml(path))
-    except TypeError as error:
-        raise ConfigError(f"{path}: not what a sweep asks for: {error}") from None
+        sweep = TypeAdapter(Sweep).validate_python(read_yaml(path))
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"{path}: {line}" for line in messages(error, Sweep))) from None
     if trials is not None:
         sweep = replace(sweep, trials=trials)
     check(sweep)
@@ -248,7 +252,7 @@ class _Board:
     def write(self) -> None:
         """trials.csv, and best.yaml once a trial is complete."""
         table = self.table()
-        write_atomic(self.path / "trials.csv", table.to_csv(index=False).encode())
+        write_table(self.path / "trials.csv", table)
         if (best := best_settings(self.sweep, table)) is not None:
             write_atomic(self.path / "best.yaml", dump_config(make_config(self.tree, best)).encode())
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..data.recording import DataError
-from ..rl.checkpoint import write_atomic
+from ..files import write_atomic
 from . import side_by_side as ss
 from .fuzz_files import READERS, Files, check
 

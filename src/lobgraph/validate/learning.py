@@ -21,13 +21,14 @@ import pandas as pd
 from scipy.stats import t as student
 
 from ..config import ConfigError
+from ..files import write_table
 from ..known.almgren_chriss import AlmgrenChrissMarket
 from ..rl.processes import follow
 from ..rl.run import numbered_directory
 from . import figures, learning_figures
 from .known_making import GLFT
 from .learners import LEARNERS, Learned, share_of, train_one, trainer_for, training_params
-from .run import silent, write_params, write_table
+from .run import silent, write_params
 from .settings import TRAINING, Settings, make_settings
 from .table import Row, make_table
 
@@ -101,7 +102,7 @@ def _write(found: Mapping[tuple[str, int], Learned], resolved: Settings, path: P
     table.attrs["learned"] = learned
     if path is not None:
         table.attrs["directory"] = str(path)
-        write_table(path, table)
+        write_table(path / "table.csv", table)
         for name in learned:
             fig = learning_figures.draw(learned[name], getattr(resolved, name))
             figures.save(fig, path / "figures" / f"{name}.png")

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -16,7 +15,7 @@ import pandas as pd
 import yaml
 
 from ..config import load_config
-from ..rl.checkpoint import write_atomic
+from ..files import write_atomic, write_table
 from ..rl.run import machine_info, numbered_directory
 from . import (
     cst,
@@ -92,17 +91,10 @@ def validate(
     table = make_table([row for outcome in outcomes.values() for row in outcome.rows])
     if path is not None:
         table.attrs["directory"] = str(path)
-        write_table(path, table)
+        write_table(path / "table.csv", table)
         for name, outcome in outcomes.items():
             figures.save(runs[name][1](outcome), path / "figures" / f"{name}.png")
     return table
-
-
-def write_table(path: Path, table: pd.DataFrame) -> None:
-    """table.csv in `path`, whole or not at all."""
-    text = io.StringIO()
-    table.to_csv(text, index=False)
-    write_atomic(path / "table.csv", text.getvalue().encode())
 
 
 def write_params(path: Path, params: dict[str, Any]) -> None:
