@@ -83,7 +83,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     try:
         data = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
     except _UNPARSABLE as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from None
+        raise ConfigError(f"{path}: not valid YAML: {_fault(error)}") from None
     if data is None:
         return {}
     if not isinstance(data, dict):
@@ -98,6 +98,19 @@ _DEFAULT_TABLES: dict[tuple[str, ...], dict[str, Any]] = {
 }
 
 
+def _fault(error: Exception) -> str:
+    """What the parser says, in a line: what is wrong, within what, and where."""
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return " ".join(str(error).split())
+    mark = error.problem_mark or error.context_mark
+    said = [
+        error.problem or "",
+        error.context or "",
+        f"line {mark.line + 1}, column {mark.column + 1}" if mark else "",
+    ]
+    return ", ".join(part for part in said if part)
+
+
 def _apply(tree: dict[str, Any], override: str) -> None:
     """Set one `a.b.c=value` in place; the value is read as YAML."""
     key, sep, text = override.partition("=")
@@ -106,7 +119,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     try:
         value = yaml.load(text, Loader=_UniqueKeyLoader)
     except _UNPARSABLE as error:
-        raise ConfigError(f"--set {override!r}: value is not valid YAML: {error}") from None
+        raise ConfigError(f"--set {override!r}: value is not valid YAML: {_fault(error)}") from None
     *parents, last = key.strip().split(".")
     node = tree
     for depth, part in enumerate(parents):

@@ -208,6 +208,7 @@ def regimes(traces: Sequence[Trace]) -> Figure:
         ticks = np.unique(np.linspace(1, widest, min(widest, 10)).astype(int))
         left.set_xticks(ticks, [f"{s}" if s < widest else f"\N{GREATER-THAN OR EQUAL TO}{s}" for s in ticks])
         left.set(xlabel="spread (ticks)", ylabel="share of time (%)", title="Spread")
+        left.set_ylim(0, 1.25 * left.get_ylim()[1])  # room for the legend
         left.legend(loc="upper right")
         left.margins(y=0.25)
         right.axvline(0.0, color="#888888", lw=0.8)

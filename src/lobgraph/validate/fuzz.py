@@ -13,7 +13,7 @@ import numpy as np
 from ..market import announce_compiling
 from . import cases
 from . import side_by_side as ss
-from .fuzz_files import READERS, check, draw
+from .fuzz_files import READERS, check, draw, prepare
 from .streams import random_commands
 
 CHUNK, CHUNKS = 500, 20  # commands of one mood, moods of a stream
@@ -55,6 +55,8 @@ def fuzz(
     """
     announce_compiling("side_by_side.replay")
     ss.run(ss.make_book("fifo"), ss.Reference("fifo", "allow"), np.zeros((0, ss.COMMAND), np.int64))
+    if only != "engine":
+        prepare()
     tally, began = Tally(), time.monotonic()
     told, last = began, began + 60.0 * minutes
     number = 0
