@@ -241,7 +241,7 @@ class _Board:
         self.study.tell(trial, outcome.value if outcome.state == "complete" else None, state=state)
         values = ", ".join(setting(key, value) for key, value in trial.params.items())
         what = (
-            f"{outcome.value:.4g} \N{PLUS-MINUS SIGN} {outcome.error:.2g}"
+            f"{outcome.value:.4g} \N{PLUS-MINUS SIGN} {outcome.error:.4g}"
             if outcome.state == "complete"
             else outcome.state
         )
