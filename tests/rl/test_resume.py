@@ -23,7 +23,7 @@ from lobgraph.env.market_env import MarketEnv
 from lobgraph.market.state import CASH
 from lobgraph.models.policy import PolicyError
 from lobgraph.report import scenario
-from lobgraph.rl import history
+from lobgraph.rl import checkpoint, history
 from lobgraph.rl.again import repro, verify
 from lobgraph.rl.checkpoint import load_policies, load_tensors
 from lobgraph.rl.resume import Keeper, ResumeError, find_state, forget_beginning
@@ -253,15 +253,41 @@ def test_one_directory_has_one_training(stopped: Path) -> None:
 
 def test_another_number_of_threads_is_said(stopped: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = find_state(stopped)
-    from lobgraph.rl.checkpoint import CHECKSUM, HEADER, save_tensors
-
     tensors, about = load_tensors(path)
     assert about["threads"] == 1
-    assert HEADER not in about
-    del about[CHECKSUM]
-    save_tensors(path, tensors, about | {"threads": 7})
+    checkpoint.save_tensors(path, tensors, about | {"threads": 7})
     resume(stopped, ["run.progress=true"])
     assert "torch threads: 1, was 7" in capsys.readouterr().out.replace("\n", " ")
+
+
+@pytest.mark.parametrize("which", ["state", "policy"])
+def test_no_bit_of_a_file_can_change_unnoticed(stopped: Path, which: str) -> None:
+    """Numbers in the header are as much of a policy as its weights: its limits, its settings."""
+    path = find_state(stopped) if which == "state" else stopped / "checkpoints" / "policy.safetensors"
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    header = 8 + int.from_bytes(whole[:8], "little")
+    for bit in (*rng.integers(0, 8 * header, 300), *rng.integers(8 * header, 8 * len(whole), 60)):
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << int(bit) % 8
+        path.write_bytes(flipped)
+        with pytest.raises(PolicyError, match=path.name):
+            load_tensors(path)
+    path.write_bytes(whole)
+    load_tensors(path)
+
+
+def test_files_of_the_first_format_are_read(stopped: Path) -> None:
+    path = stopped / "checkpoints" / "policy.safetensors"
+    tensors, about = load_tensors(path)
+    tensors = {name: x.clone() for name, x in tensors.items()}  # they are the file's pages
+    for checksum in ({}, {"sha256": checkpoint._checksum(tensors)}):
+        text = json.dumps({**about, "format": 1, **checksum})
+        path.write_bytes(checkpoint.save(tensors, metadata={checkpoint.HEADER: text}))
+        assert load_policies(stopped).specs
+    text = json.dumps({**about, "format": 1, "sha256": "0"})
+    path.write_bytes(checkpoint.save(tensors, metadata={checkpoint.HEADER: text}))
+    with pytest.raises(PolicyError, match="checksum"):
+        load_tensors(path)
 
 
 def test_patience_stays_out(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Policies on disk: one safetensors file whose header holds everything needed to use it, and a readable JSON beside it.
 
 Writes are atomic (temporary file in the same directory, fsync, replace, fsync of the directory): a reader sees the old
-file or the new one. A checksum over the tensors stands in the header and is checked on reading. The JSON is for people;
+file or the new one. A checksum over the header and the tensors stands beside it and is checked on reading. The JSON is for people;
 loading reads the header, so the two cannot disagree.
 """
 
@@ -24,16 +24,16 @@ from ..files import write_atomic
 from ..models.policy import PolicyError, PolicySet
 from .places import POLICY, find_run
 
-FORMAT = 1
+FORMAT, READ = 2, (1, 2)  # written, and read; 1: a checksum of the tensors alone, or none
 HEADER = "lobgraph"  # the key of the safetensors header
-CHECKSUM = "sha256"  # a key of what stands under it
+CHECKSUM = "sha256"  # the key beside it
 
 
 def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], about: dict[str, Any]) -> None:
     """Write `path` (.safetensors) atomically with `about` (plain values) and a checksum in its header. Raises OSError."""
     own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    about = {**about, "format": FORMAT, CHECKSUM: _checksum(own)}
-    write_atomic(path, save(own, metadata={HEADER: json.dumps(about)}))
+    text = json.dumps({**about, "format": FORMAT})
+    write_atomic(path, save(own, metadata={HEADER: text, CHECKSUM: _checksum(own, text)}))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -41,16 +41,21 @@ def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     about = read_header(path)
     try:
         with safe_open(path, "pt") as file:
+            metadata = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, OSError, RuntimeError, ValueError) as error:
         raise PolicyError(f"{path}: a damaged file: {error}") from None
-    if CHECKSUM in about and about[CHECKSUM] != _checksum(tensors):  # older files have none
+    if about["format"] == 1:
+        good = about.get(CHECKSUM) in (None, _checksum(tensors))
+    else:
+        good = metadata.get(CHECKSUM) == _checksum(tensors, metadata[HEADER])
+    if not good:
         raise PolicyError(f"{path}: a damaged file: its contents are not those of its checksum")
     return tensors, about
 
 
-def _checksum(tensors: Mapping[str, torch.Tensor]) -> str:
-    digest = hashlib.sha256()
+def _checksum(tensors: Mapping[str, torch.Tensor], header: str = "") -> str:
+    digest = hashlib.sha256(header.encode())
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
@@ -106,9 +111,9 @@ def read_header(path: Path) -> dict[str, Any]:
         raise PolicyError(f"{path}: not a readable policy file: {error}") from None
     if not isinstance(about, dict):
         raise PolicyError(f"{path}: a safetensors file, but not one of lobgraph's policies")
-    if about.get("format") != FORMAT:
+    if about.get("format") not in READ:
         raise PolicyError(
-            f"{path}: policy format {about.get('format')!r}; this version reads format {FORMAT}"
+            f"{path}: policy format {about.get('format')!r}; this version reads {' and '.join(map(str, READ))}"
         )
     return about
 
