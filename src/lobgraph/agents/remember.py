@@ -1,12 +1,17 @@
 """What a strategy remembers, as plain values and named arrays, and back: so that a training that holds it can be resumed.
 
-A file never says which classes to make: `thaw` fills an object that `start` has just made anew.
+A file never says which classes to make: `thaw` fills an object that `start` has just made anew. What could not be put back
+as it was is refused when it is written down.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import enum
 import inspect
-from collections.abc import Mapping
+import random
+from collections import deque
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,53 +19,139 @@ import numpy as np
 from .strategy import Strategy, StrategyError
 
 PLAIN = (bool, int, float, str, type(None))
-KINDS = "biuf"  # of arrays: numbers and truth values
+DTYPES = [np.dtype(code) for code in ("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")]
+KINDS = "arrays, numbers, text, random generators, and lists, tuples, deques, dicts and objects of these"
 
 
-def freeze(strategy: Strategy) -> tuple[Any, dict[str, np.ndarray]]:
-    """A tree that JSON can hold, and the arrays that it names. Raises StrategyError naming an attribute that is neither plain
-    values, arrays, random generators, nor lists, tuples, dicts and objects of these.
+def freeze(strategy: Strategy, made: Mapping[str, str] | None = None) -> tuple[Any, dict[str, np.ndarray]]:
+    """A tree that JSON can hold, and the arrays that it names. made: the objects that there were after `start` (`objects_of`).
+
+    Raises StrategyError naming an attribute that is none of KINDS, that two attributes share (copies would be put back), or
+    that is an object which `start` does not make.
     """
-    arrays: dict[str, np.ndarray] = {}
-    return _freeze(strategy, str(strategy), arrays, ()), arrays
+    frozen = _Frozen()
+    tree = frozen.of(strategy, str(strategy), ())
+    frozen.refuse_shared_memory()
+    for where, kind in objects_of(tree, str(strategy)).items():
+        if made is not None and made.get(where) != kind:
+            raise StrategyError(
+                f"{where}: a {kind.rpartition('.')[2]} that `start` does not make cannot be saved for a resume"
+            )
+    return tree, frozen.arrays
 
 
-def _freeze(x: Any, where: str, arrays: dict[str, np.ndarray], above: tuple[int, ...]) -> Any:
-    if isinstance(x, np.bool_ | np.integer | np.floating):
-        x = np.asarray(x)
-    if isinstance(x, PLAIN):
-        return x
-    if isinstance(x, np.ndarray) and x.dtype.kind in KINDS:
-        arrays[where] = x.copy()
-        return {"array": where}
-    if isinstance(x, np.random.Generator):
-        return {"generator": x.bit_generator.state}
-    if id(x) in above:
-        raise StrategyError(f"{where}: refers to itself, and cannot be saved for a resume")
-    above = (*above, id(x))
-    if isinstance(x, list | tuple):
-        return {"list": [_freeze(part, f"{where}[{i}]", arrays, above) for i, part in enumerate(x)]}
-    if isinstance(x, dict) and all(isinstance(key, str) for key in x):
-        return {"dict": {key: _freeze(part, f"{where}[{key!r}]", arrays, above) for key, part in x.items()}}
-    if hasattr(x, "__dict__") and not _foreign(x):
-        return {"object": {k: _freeze(v, f"{where}.{k}", arrays, above) for k, v in vars(x).items()}}
-    raise StrategyError(
-        f"{where}: a {type(x).__name__} cannot be saved for a resume; arrays, numbers, text, random generators, and "
-        "lists, dicts and objects of these can"
-    )
+class _Frozen:
+    """One pass over what a strategy holds."""
+
+    def __init__(self) -> None:
+        self.arrays: dict[str, np.ndarray] = {}
+        self.seen: dict[int, tuple[str, Any]] = {}  # what could be changed in one place and seen in another
+
+    def of(self, x: Any, where: str, above: tuple[int, ...]) -> Any:
+        if isinstance(x, np.bool_ | np.integer | np.floating):
+            x = np.asarray(x)
+        if isinstance(x, PLAIN):
+            return x
+        if id(x) in above:
+            raise StrategyError(f"{where}: refers to itself, and cannot be saved for a resume")
+        above = (*above, id(x))
+        if isinstance(x, tuple):
+            parts = self._parts(x, where, above)
+            return {"tuple": parts} if type(x) is tuple else {"named": [_name(x), parts]}
+        self._refuse_twice(x, where)
+        if type(x) is np.ndarray and x.dtype in DTYPES:
+            self.arrays[where] = x.copy()
+            return {"array": where}
+        if isinstance(x, np.random.Generator):
+            return {"generator": x.bit_generator.state}
+        if type(x) is random.Random:
+            version, numbers, gauss = x.getstate()
+            return {"random": [version, list(numbers), gauss]}
+        if type(x) is list:
+            return {"list": self._parts(x, where, above)}
+        if type(x) is deque:
+            return {"deque": [x.maxlen, self._parts(x, where, above)]}
+        if type(x) is dict and all(isinstance(key, str) for key in x):
+            return {"dict": {key: self.of(part, f"{where}[{key!r}]", above) for key, part in x.items()}}
+        if _holds_its_attributes(x):
+            values = {name: self.of(value, f"{where}.{name}", above) for name, value in vars(x).items()}
+            return {"object": [_name(x), values]}
+        raise StrategyError(f"{where}: a {type(x).__name__} cannot be saved for a resume; {KINDS} can")
+
+    def _parts(self, x: Any, where: str, above: tuple[int, ...]) -> list[Any]:
+        return [self.of(part, f"{where}[{i}]", above) for i, part in enumerate(x)]
+
+    def _refuse_twice(self, x: Any, where: str) -> None:
+        if dataclasses.is_dataclass(x) and type(x).__dataclass_params__.frozen:  # type: ignore[attr-defined]
+            return
+        if id(x) in self.seen:
+            raise StrategyError(
+                f"{where}: is the same object as {self.seen[id(x)][0]}, and cannot be saved for a resume"
+            )
+        self.seen[id(x)] = where, x
+
+    def refuse_shared_memory(self) -> None:
+        arrays = [(where, x) for where, x in self.seen.values() if isinstance(x, np.ndarray)]
+        for i, (where, x) in enumerate(arrays):
+            for other, y in arrays[:i]:
+                if np.may_share_memory(x, y):
+                    raise StrategyError(
+                        f"{where}: shares its memory with {other}, and cannot be saved for a resume; copy it"
+                    )
 
 
-def _foreign(x: Any) -> bool:
-    """What is no memory: modules, classes, functions, views of the market, models of torch."""
+def _holds_its_attributes(x: Any) -> bool:
+    """Whether vars(x) is all that an object is: no container or number by birth, no slots, nothing from outside."""
+    kinds = type(x).__mro__
     return (
-        inspect.ismodule(x)
-        or inspect.isclass(x)
-        or callable(x)
-        or type(x).__module__.startswith(("torch", "lobgraph.agents.view", "lobgraph.env"))
+        hasattr(x, "__dict__")
+        and not isinstance(
+            x, list | dict | set | frozenset | bytes | deque | np.ndarray | random.Random | enum.Enum
+        )
+        and not any(set(_slots(kind)) - {"__dict__", "__weakref__"} for kind in kinds)
+        and not (
+            inspect.ismodule(x)
+            or inspect.isclass(x)
+            or callable(x)
+            or type(x).__module__.startswith(("torch", "lobgraph.agents.view", "lobgraph.env"))
+        )
     )
 
 
-def thaw(tree: Any, live: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+def _slots(kind: type) -> tuple[str, ...]:
+    named = vars(kind).get("__slots__", ())
+    return (named,) if isinstance(named, str) else tuple(named)
+
+
+def _name(x: Any) -> str:
+    return f"{type(x).__module__}.{type(x).__qualname__}"
+
+
+def objects_of(tree: Any, where: str) -> dict[str, str]:
+    """Where in a tree of `freeze` objects are -> their class."""
+    return dict(_objects(tree, where))
+
+
+def _objects(tree: Any, where: str) -> Iterator[tuple[str, str]]:
+    if not isinstance(tree, dict):
+        return
+    ((kind, value),) = tree.items()
+    if kind in ("object", "named"):
+        yield where, value[0]
+    if kind in ("list", "tuple"):
+        value = dict(enumerate(value))
+    elif kind in ("deque", "named"):
+        value = dict(enumerate(value[1]))
+    elif kind == "object":
+        yield from (found for name, part in value[1].items() for found in _objects(part, f"{where}.{name}"))
+        return
+    elif kind != "dict":
+        return
+    for key, part in value.items():
+        yield from _objects(part, f"{where}[{key!r}]")
+
+
+def thaw(tree: Any, live: Any, arrays: Mapping[str, np.ndarray], where: str = "") -> Any:
     """What `freeze` wrote, with `live` (which `start` made) filled in where it is an object. Returns it.
 
     Raises StrategyError where `live` is not of the kind that was written down.
@@ -71,32 +162,42 @@ def thaw(tree: Any, live: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     if kind == "array":
         array = arrays[value].copy()
         return array[()] if array.ndim == 0 and not isinstance(live, np.ndarray) else array
-    if kind == "list":
-        olds = list(live) if isinstance(live, list | tuple) else []
-        parts = [thaw(part, _at(olds, i), arrays) for i, part in enumerate(value)]
-        if not isinstance(live, tuple):
-            return parts
-        return type(live)(*parts) if hasattr(live, "_fields") else tuple(parts)
+    if kind in ("list", "tuple"):
+        parts = _thaw_parts(value, live, arrays, where)
+        return parts if kind == "list" else tuple(parts)
+    if kind == "deque":
+        return deque(_thaw_parts(value[1], live, arrays, where), value[0])
     if kind == "dict":
         olds = live if isinstance(live, dict) else {}
-        return {key: thaw(part, olds.get(key), arrays) for key, part in value.items()}
+        return {key: thaw(part, olds.get(key), arrays, f"{where}[{key!r}]") for key, part in value.items()}
     if kind == "generator":
         if not isinstance(live, np.random.Generator) or (
             type(live.bit_generator).__name__ != value["bit_generator"]
         ):
             raise StrategyError(
-                f"a random generator {value['bit_generator']} was remembered; `start` makes none such"
+                f"{where}: a random generator {value['bit_generator']} was remembered; `start` makes none such"
             )
         live.bit_generator.state = value
         return live
-    if not hasattr(live, "__dict__"):
-        raise StrategyError(
-            f"an object with {', '.join(value) or 'nothing'} was remembered; `start` makes none in its place"
-        )
-    for name, part in value.items():
-        object.__setattr__(live, name, thaw(part, getattr(live, name, None), arrays))
+    if kind == "random":
+        if type(live) is not random.Random:
+            raise StrategyError(f"{where}: a random.Random was remembered; `start` makes none in its place")
+        live.setstate((value[0], tuple(value[1]), value[2]))
+        return live
+    if live is None or _name(live) != value[0]:
+        raise StrategyError(f"{where}: a {value[0]} was remembered; `start` makes none in its place")
+    if kind == "named":
+        return type(live)(*_thaw_parts(value[1], live, arrays, where))
+    for name in set(vars(live)) - set(value[1]):
+        object.__delattr__(live, name)  # it had been taken away
+    for name, part in value[1].items():
+        object.__setattr__(live, name, thaw(part, getattr(live, name, None), arrays, f"{where}.{name}"))
     return live
 
 
-def _at(olds: list[Any], i: int) -> Any:
-    return olds[i] if i < len(olds) else None
+def _thaw_parts(parts: list[Any], live: Any, arrays: Mapping[str, np.ndarray], where: str) -> list[Any]:
+    olds = list(live) if isinstance(live, list | tuple | deque) else []
+    return [
+        thaw(part, olds[i] if i < len(olds) else None, arrays, f"{where}[{i}]")
+        for i, part in enumerate(parts)
+    ]

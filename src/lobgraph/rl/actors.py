@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..agents.remember import freeze, thaw
+from ..agents.remember import freeze, objects_of, thaw
 from ..agents.strategy import Strategy, StrategyError, article, make_strategy, strategies
 from ..agents.view import View
 from ..config import LEARN, NOTHING, ROLES, Config, ConfigError
@@ -162,14 +162,20 @@ class StrategyActor:
         self.spec = spec = env.specs[role]
         self.shape = (env.num_envs, spec.count, spec.items, len(spec.action_names))
         self.started = False
+        self.made: dict[str, str] = {}  # objects that `start` made
+
+    def _start(self, view: View) -> None:
+        self.own.start(view)
+        self.started = True
+        with suppress(StrategyError):  # `save` will say it
+            self.made = objects_of(freeze(self.own)[0], str(self.own))
 
     def __call__(self, obs: Any) -> np.ndarray:
         own, shape = self.own, self.shape
         view = View(self.env, self.role, first=not self.started)
         try:
             if not self.started:
-                own.start(view)
-                self.started = True
+                self._start(view)
             actions = np.asarray(own.act(view))
         except NotImplementedError as error:
             raise StrategyError(str(error)) from error
@@ -187,14 +193,14 @@ class StrategyActor:
 
     def save(self) -> tuple[Any, dict[str, np.ndarray]]:
         """What it remembers; raises StrategyError for what cannot be written down. None before the first decision."""
-        return freeze(self.own) if self.started else (None, {})
+        return freeze(self.own, self.made) if self.started else (None, {})
 
     def load(self, tree: Any, arrays: Mapping[str, np.ndarray]) -> None:
         """Remember that instead; `env` is where it was then."""
         self.started = tree is not None
         if self.started:
-            self.own.start(View(self.env, self.role))
-            thaw(tree, self.own, arrays)
+            self._start(View(self.env, self.role))
+            thaw(tree, self.own, arrays, str(self.own))
 
 
 class PolicyActor:
