@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 TEMPORARY = ".tmp"  # what files end with that are not yet what they will be
 
 
+class DamagedFileError(ValueError):
+    """A file that cannot be read for what it should be: names it, and what is wrong with it."""
+
+
 def write_atomic(path: Path, data: bytes | Callable[[BinaryIO], object]) -> None:
     """Put `data`, or what it writes into a file, at `path`, whole or not at all. Raises OSError (full disk, missing directory) and leaves no litter."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=TEMPORARY, dir=path.parent)
@@ -35,6 +39,19 @@ def write_atomic(path: Path, data: bytes | Callable[[BinaryIO], object]) -> None
             os.close(directory)
 
 
+def read_parquet(path: Path) -> pd.DataFrame:
+    """A parquet file, the checksums of its pages verified. Raises DamagedFileError, FileNotFoundError."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not path.is_file():
+        raise FileNotFoundError(2, "no such file", str(path))
+    try:
+        return pq.read_table(path, page_checksum_verification=True).to_pandas()
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        raise DamagedFileError(f"{path}: damaged: {error}") from None
+
+
 def clear_temporaries(directory: Path) -> None:
     """Remove what writers left that were killed. Nobody else may be writing there."""
     for path in directory.glob(f".*{TEMPORARY}"):
@@ -44,7 +61,7 @@ def clear_temporaries(directory: Path) -> None:
 def write_table(path: Path, table: pd.DataFrame) -> Path:
     """Put a table at `path`, as CSV or by a suffix .parquet as that, as `write_atomic` does. Returns the path."""
     if path.suffix == ".parquet":
-        write_atomic(path, lambda file: table.to_parquet(file, index=False))
+        write_atomic(path, lambda file: table.to_parquet(file, index=False, write_page_checksum=True))
     else:
         write_atomic(path, table.to_csv(index=False).encode())
     return path

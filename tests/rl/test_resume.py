@@ -24,6 +24,7 @@ from lobgraph.agents.remember import freeze, objects_of, thaw
 from lobgraph.agents.strategy import Strategy, StrategyError, make_strategy, strategies
 from lobgraph.config import Config, ConfigError, load_config
 from lobgraph.env.market_env import MarketEnv
+from lobgraph.files import DamagedFileError
 from lobgraph.market.state import CASH
 from lobgraph.models.policy import PolicyError
 from lobgraph.report import scenario
@@ -231,7 +232,7 @@ def test_metrics_that_the_table_does_not_have_yet_are_in_the_state(
 def test_a_table_without_its_first_updates_is_refused(stopped: Path) -> None:
     table = pd.read_parquet(stopped / "metrics.parquet")
     table.iloc[1:].to_parquet(stopped / "metrics.parquet")
-    with pytest.raises(PolicyError, match=r"metrics.parquet: does not hold updates 1 to"):
+    with pytest.raises(DamagedFileError, match=r"metrics.parquet: does not hold updates 1 to"):
         resume(stopped)
 
 
@@ -240,7 +241,7 @@ def test_a_damaged_table_is_named_and_nothing_is_lost(stopped: Path, name: str) 
     rows = (stopped / "rewards.csv").read_bytes() + b"more"
     (stopped / "rewards.csv").write_bytes(rows)
     (stopped / name).write_bytes((stopped / name).read_bytes()[:20])
-    with pytest.raises(PolicyError, match=rf"{name}: damaged"):
+    with pytest.raises(DamagedFileError, match=rf"{name}: damaged"):
         resume(stopped)
     assert (stopped / "rewards.csv").read_bytes() == rows
 

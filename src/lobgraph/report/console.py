@@ -31,6 +31,7 @@ USER_ERRORS = (
     ("lobgraph.models.policy", "PolicyError"),
     ("lobgraph.rl.rollout", "TrainingError"),
     ("lobgraph.rl.resume", "ResumeError"),
+    ("lobgraph.files", "DamagedFileError"),
     ("lobgraph.report.metrics", "RewardsError"),
 )
 FILE_ERRORS = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)

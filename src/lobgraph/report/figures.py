@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lobgraph.config import load_config, read_yaml
+from lobgraph.files import read_parquet
 
 from . import episode, plots
 from .metrics import held_by, read_rewards, roles_of
@@ -33,7 +34,7 @@ def make_figures(run: str | Path, seed: int | None = None) -> list[Path]:
     if (run / "metrics.parquet").is_file():
         rewards = read_rewards(run / "rewards.csv")
         held = {role: held_by([rewards], role) for role in roles_of(rewards)}
-        history = pd.read_parquet(run / "metrics.parquet")
+        history = read_parquet(run / "metrics.parquet")
         terms = plots.reward_terms(history, held=held)
         made += _save_all(run, {"terms": terms, "settings": plots.settings(history)})
     made += _save_all(run, episode_figures(trace_run(run, seed)))
@@ -56,9 +57,7 @@ def rewards_figure(run: Path) -> Path:
         if config.is_file():
             title += f": {read_yaml(config).get('name', '')}"
             break
-    metrics = (
-        pd.read_parquet(run / "metrics.parquet") if (run / "metrics.parquet").is_file() else pd.DataFrame()
-    )
+    metrics = read_parquet(run / "metrics.parquet") if (run / "metrics.parquet").is_file() else pd.DataFrame()
     histories = [part for _, part in metrics.groupby("seed")] if "seed" in metrics else [metrics]
     return save(plots.learning_curves({run.name: runs}, title, histories), run / "rewards.png")
 

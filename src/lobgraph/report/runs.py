@@ -6,7 +6,6 @@ settings.csv and runs.csv beside them. A group of seeds (seed_<n>/ each) is one 
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 from ..config import ROLES, ConfigError, flatten, read_yaml
-from ..files import write_table
-from ..rl.places import CONFIG, find_run, read_state, seeds_of
+from ..files import read_parquet, write_table
+from ..rl.places import CONFIG, MACHINE, find_run, read_machine, read_state, seeds_of
 from .groups import Comparison, compare
 from .metrics import RewardsError, change, read_rewards, roles_of
 from .panels import short_names
@@ -30,7 +29,7 @@ STATES = (
     "",
     "finished",
 )  # a group is in the first that a seed is in
-MACHINE = ("git", "python", "cpu", "gpu", "processes", "versions")  # of machine.json, what may change results
+SHOWN = ("git", "python", "cpu", "gpu", "processes", "versions")  # of machine.json, what may change results
 ABSENT = "-"
 
 
@@ -109,7 +108,7 @@ def _describe(run: Path) -> _Part:
     tree = read_yaml(run / CONFIG)
     rewards = read_rewards(run / "rewards.csv")
     metrics = run / "metrics.parquet"
-    history = pd.read_parquet(metrics) if metrics.is_file() else pd.DataFrame({"env_steps": []})
+    history = read_parquet(metrics) if metrics.is_file() else pd.DataFrame({"env_steps": []})
     steps = max([0, *rewards["env_steps"].tail(1), *history["env_steps"].tail(1)])
     told = read_state(run)
     state = told.state if told.state in STATES else ""
@@ -120,8 +119,8 @@ def _describe(run: Path) -> _Part:
         found[f"{role} last"] = change(rewards, role).last
         evaluated = f"eval/{role}/reward"
         if evaluated in history and bool(history[evaluated].notna().to_numpy().any()):
-            best = history["update"] == history["eval/best"].dropna().iloc[-1]
-            found[f"{role} best"] = float(history[evaluated].to_numpy(float)[best.to_numpy()][0])
+            best = history.loc[history["update"] == history["eval/best"].dropna().iloc[-1], evaluated]
+            found[f"{role} best"] = float(best.iloc[0]) if len(best) else np.nan
     when = told.started or _started(run)
     return _Part(
         str(tree["name"]), when[:19].replace("T", " ") or _changed(run), int(steps), state, told.why, found
@@ -129,8 +128,7 @@ def _describe(run: Path) -> _Part:
 
 
 def _machine(run: Path) -> dict[str, Any]:
-    path = run / "machine.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return read_machine(run) if (run / MACHINE).is_file() else {}
 
 
 def _started(run: Path) -> str:
@@ -183,7 +181,7 @@ def _run_or_group(path: Path) -> Path:
 def _settings(path: Path) -> dict[str, Any]:
     """Every setting of a run, or of the first seed of a group, by its key; what may matter of the machine as machine.<key>."""
     run = find_run(path)
-    machine = {key: value for key, value in _machine(run).items() if key in MACHINE}
+    machine = {key: value for key, value in _machine(run).items() if key in SHOWN}
     flat = dict(flatten(read_yaml(run / CONFIG))) | {f"machine.{k}": v for k, v in flatten(machine)}
     if run != path:  # of a group the seeds are all that differs
         flat["run.seed"] = ", ".join(str(read_yaml(seed / CONFIG)["run"]["seed"]) for seed in seeds_of(path))

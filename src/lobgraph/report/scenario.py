@@ -118,8 +118,10 @@ def run(cfg: Config, seeds: int = 1, out: str | Path | None = None) -> Path:
     everything so far saved, drawn and linked.
     """
     from lobgraph.files import write_atomic
+    from lobgraph.rl.inputs import pinned
     from lobgraph.rl.run import PLAN, kept_if_used, numbered_directory
 
+    cfg = pinned(cfg)
     home = Path(out) if out is not None else Path(cfg.run.dir) / cfg.name
     numbers = [cfg.run.seed + i for i in range(seeds)]
     span = f"s{numbers[0]}" if seeds == 1 else f"s{numbers[0]}-{numbers[-1]}"
@@ -246,12 +248,12 @@ def _gather(directory: Path, first: Path, tables: Mapping[int, pd.DataFrame]) ->
     """Write what stands for all seeds into their common directory; policies are the first seed's, unchosen."""
     import pandas as pd
 
-    from ..files import write_table
+    from ..files import read_parquet, write_table
     from .figures import rewards_figure
 
     together = pd.concat([table.assign(seed=number) for number, table in tables.items()], ignore_index=True)
     write_table(directory / "rewards.csv", together)
-    metrics = {n: pd.read_parquet(directory / f"seed_{n}" / "metrics.parquet") for n in tables}
+    metrics = {n: read_parquet(directory / f"seed_{n}" / "metrics.parquet") for n in tables}
     history = pd.concat([table.assign(seed=n) for n, table in metrics.items()], ignore_index=True)
     write_table(directory / "metrics.parquet", history)
     for policy in first.glob("*_policy*"):

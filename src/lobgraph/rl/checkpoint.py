@@ -1,7 +1,7 @@
 """Policies on disk: one safetensors file whose header holds everything needed to use it, and a readable JSON beside it.
 
 Writes are atomic (temporary file in the same directory, fsync, replace, fsync of the directory): a reader sees the old
-file or the new one. A checksum over the header and the tensors stands beside it and is checked on reading. The JSON is for people;
+file or the new one. A checksum over the header and the tensors stands before it and is checked on reading. The JSON is for people;
 loading reads the header, so the two cannot disagree.
 """
 
@@ -25,15 +25,15 @@ from ..models.policy import PolicyError, PolicySet
 from .places import POLICY, find_run
 
 FORMAT, READ = 2, (1, 2)  # written, and read; 1: a checksum of the tensors alone, or none
-HEADER = "lobgraph"  # the key of the safetensors header
-CHECKSUM = "sha256"  # the key beside it
+HEADER = "lobgraph"  # the key of the safetensors header; what stands under it: a checksum in hex, a line's end, JSON
+CHECKSUM = "sha256"  # where it stood in format 1: a key of the JSON
 
 
 def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], about: dict[str, Any]) -> None:
     """Write `path` (.safetensors) atomically with `about` (plain values) and a checksum in its header. Raises OSError."""
     own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     text = json.dumps({**about, "format": FORMAT})
-    write_atomic(path, save(own, metadata={HEADER: text, CHECKSUM: _checksum(own, text)}))
+    write_atomic(path, save(own, metadata={HEADER: f"{_checksum(own, text)}\n{text}"}))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -41,14 +41,14 @@ def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     about = read_header(path)
     try:
         with safe_open(path, "pt") as file:
-            metadata = file.metadata()
+            checksum, _, text = file.metadata()[HEADER].rpartition("\n")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, OSError, RuntimeError, ValueError) as error:
         raise PolicyError(f"{path}: a damaged file: {error}") from None
     if about["format"] == 1:
         good = about.get(CHECKSUM) in (None, _checksum(tensors))
     else:
-        good = metadata.get(CHECKSUM) == _checksum(tensors, metadata[HEADER])
+        good = checksum == _checksum(tensors, text)
     if not good:
         raise PolicyError(f"{path}: a damaged file: its contents are not those of its checksum")
     return tensors, about
@@ -106,7 +106,7 @@ def read_header(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, "pt") as file:
             text = (file.metadata() or {}).get(HEADER)
-        about = json.loads(text) if text is not None else None
+        about = json.loads(text.rpartition("\n")[2]) if text is not None else None
     except (SafetensorError, OSError, json.JSONDecodeError) as error:
         raise PolicyError(f"{path}: not a readable policy file: {error}") from None
     if not isinstance(about, dict):

@@ -18,8 +18,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from ..files import write_atomic
-from ..models.policy import PolicyError
+from ..files import DamagedFileError, read_parquet, write_atomic
 
 WHOLE = ("update", "env_steps")  # columns of whole numbers
 SHORT, SHARE = (
@@ -58,7 +57,7 @@ class History:
             return
         arrays = {name: np.frombuffer(column, np.float64) for name, column in self.columns.items()}
         table = pa.table({name: x.astype(np.int64) if name in WHOLE else x for name, x in arrays.items()})
-        write_atomic(path, lambda file: pq.write_table(table, file))
+        write_atomic(path, lambda file: pq.write_table(table, file, write_page_checksum=True))
         self.written = self.count
 
     def rest(self) -> tuple[list[str], Tensor]:
@@ -71,29 +70,28 @@ class History:
     def read(cls, path: Path, update: int, names: list[str], rest: np.ndarray) -> History:
         """What there was after `update`, from metrics.parquet and the rows of a state; the file is cut back to that.
 
-        Raises PolicyError naming a file that is damaged, FileNotFoundError.
+        Raises DamagedFileError naming a file that is damaged, FileNotFoundError.
         """
         history = cls()
         if not update:
             return history
+        whole = read_parquet(path)
+        frame = whole.iloc[:update]
         try:
-            frame = pd.read_parquet(path)
-            longer = len(frame) > update
-            frame = frame.iloc[:update]
             for name in frame.columns:
                 history.columns[str(name)] = array("d", frame[name].to_numpy(np.float64).tobytes())
-            history.count = history.written = len(frame)
-            position = rest[:, names.index("update")] if len(rest) else []
-        except (ValueError, KeyError, pa.ArrowException) as error:
-            raise PolicyError(f"{path}: damaged, so that the run cannot be resumed: {error}") from None
-        for at, row in zip(position, rest, strict=True):
-            if at > history.count:
-                history.add(dict(zip(names, row.tolist(), strict=True)))
-        if history.count != update or history.columns["update"] != array("d", range(1, update + 1)):
-            raise PolicyError(
+        except (ValueError, TypeError) as error:
+            raise DamagedFileError(f"{path}: damaged: {error}") from None
+        history.count = history.written = len(frame)
+        for row in rest.tolist():
+            metrics = dict(zip(names, row, strict=True))
+            if metrics["update"] > history.count:
+                history.add(metrics)
+        if history.columns.get("update") != array("d", range(1, update + 1)):
+            raise DamagedFileError(
                 f"{path}: does not hold updates 1 to {update}, so that the run cannot be resumed"
             )
-        if longer:
+        if len(whole) > update:
             history.written = 0
             history.write(path)
         return history

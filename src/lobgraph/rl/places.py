@@ -6,11 +6,14 @@ import json
 import os
 import socket
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from ..files import DamagedFileError
 
 CONFIG = Path("config.yaml")  # within a run directory, as are the others
 POLICY = Path("checkpoints") / "policy.safetensors"
 STATE = Path("state.json")
+MACHINE = Path("machine.json")
 
 
 def find_run(path: str | Path, holds: str | Path = CONFIG) -> Path:
@@ -33,6 +36,19 @@ def seeds_of(group: Path) -> list[Path]:
     return sorted(found, key=lambda p: int(p.name.removeprefix("seed_")))
 
 
+def read_machine(directory: Path) -> dict[str, Any]:
+    """What `machine_info` said of a run, and under "resumed" of each time that it was resumed. Raises DamagedFileError, FileNotFoundError."""
+    file = directory / MACHINE
+    try:
+        about = json.loads(file.read_text(encoding="utf-8"))
+        about.setdefault("resumed", [])
+        if any(not isinstance(start["update"], int) for start in about["resumed"]):
+            raise ValueError("it does not say after which update the run was resumed")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DamagedFileError(f"{file}: damaged: {error}") from None
+    return about
+
+
 class State(NamedTuple):
     """How a training stands, as its own state.json says."""
 
@@ -47,7 +63,7 @@ def read_state(run: Path) -> State:
         about = json.loads((run / STATE).read_text(encoding="utf-8"))
         state, why, started = (str(about[key]) for key in ("state", "why", "started"))
         here, pid = about["host"] == socket.gethostname(), int(about["pid"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return State("")
     if state == "running" and here and not _alive(pid):
         return State("killed", why, started)
@@ -61,6 +77,8 @@ def _alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
+    except OverflowError:
+        return False  # no number of a process
     except PermissionError:
         pass  # another user's
     return True

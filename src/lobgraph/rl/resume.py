@@ -23,7 +23,7 @@ from ..models.policy import PolicyError
 from .checkpoint import load_tensors, read_header, save_tensors
 from .group import ALONE, Group
 from .rollout import TrainingError
-from .run import PLAN, locked
+from .run import PLAN, REWARDS, locked
 
 if TYPE_CHECKING:
     from .evaluator import Evaluator
@@ -196,7 +196,7 @@ def forget_beginning(directory: Path) -> None:
     """Clear what a training left that was killed before its first state. Raises ResumeError if anything else is there."""
     if not directory.is_dir():
         return
-    known = {"config.yaml", "machine.json", "rewards.csv", "state.json", PLAN}
+    known = {"config.yaml", "machine.json", REWARDS, "state.json", PLAN}
     with locked(directory):
         clear_temporaries(directory)
         clear_temporaries(directory / "checkpoints")

@@ -24,12 +24,13 @@ import torch
 from torch import Tensor
 
 from ..config import Config, dump_config
-from ..files import write_atomic
-from ..models.policy import PolicyError, PolicySet
+from ..files import read_parquet, write_atomic
+from ..models.policy import PolicySet
 from .checkpoint import load_policies, save_policies
 from .history import History
+from .inputs import changed, inputs_of
 from .loggers import close_loggers, open_loggers, tell_loggers
-from .places import POLICY, STATE, find_run
+from .places import MACHINE, POLICY, STATE, find_run, read_machine
 
 REWARD_COLUMNS = (
     "update",
@@ -46,7 +47,7 @@ REWARD_COLUMNS = (
     "length_mean",  # steps
     "actor",  # learn, or what held the role (agents.<role>.actor)
 )
-METRICS = "metrics.parquet"
+METRICS, REWARDS = "metrics.parquet", "rewards.csv"
 PLAN = "plan.json"  # what was asked for: the configuration and the seeds, there before anything else
 PACKAGES = ("lobgraph", "torch", "torch-geometric", "numba", "numpy", "pandas", "pyarrow", "safetensors")
 
@@ -71,7 +72,7 @@ class Run:
         """Read a run back, by any path that `load_policies` takes but a file's. Raises FileNotFoundError or PolicyError naming what is missing."""
         path = find_run(directory)
         policies = load_policies(path)
-        return cls(path, policies, pd.read_parquet(path / METRICS), pd.read_csv(path / "rewards.csv"))
+        return cls(path, policies, read_parquet(path / METRICS), pd.read_csv(path / REWARDS))
 
 
 def numbered_directory(parent: str | Path, name: str) -> Path:
@@ -184,6 +185,7 @@ def machine_info(cfg: Config) -> dict[str, Any]:
         "processes": cfg.run.processes,
         "torch_threads": torch.get_num_threads(),
         "numba_threads": cfg.env.threads or (numba.config.NUMBA_NUM_THREADS if numba else None),
+        "inputs": inputs_of(cfg),
         "versions": {name: _version(name) for name in PACKAGES},
     }
 
@@ -203,6 +205,9 @@ class RunWriter:
     ) -> None:
         self.directory, self.cfg = directory, cfg
         self.history = History()
+        self.changed: list[
+            str
+        ] = []  # inputs that are not what they were when the run was begun, or last resumed
         about = machine_info(cfg)
         if since is not None:
             about = self._cut_back(since, rest, about)
@@ -210,9 +215,9 @@ class RunWriter:
         self._about = {"started": _now(), "pid": os.getpid(), "host": socket.gethostname()}
         self.tell("running")
         write_atomic(directory / "config.yaml", dump_config(cfg).encode())
-        write_atomic(directory / "machine.json", json.dumps(about, indent=1).encode())
+        write_atomic(directory / MACHINE, json.dumps(about, indent=1).encode())
         mode = "w" if since is None else "a"
-        self._csv = open(directory / "rewards.csv", mode, newline="", encoding="utf-8")  # noqa: SIM115 (kept open)
+        self._csv = open(directory / REWARDS, mode, newline="", encoding="utf-8")  # noqa: SIM115 (kept open)
         self._rows = csv.writer(self._csv)
         if since is None:
             self._rows.writerow(REWARD_COLUMNS)
@@ -229,20 +234,18 @@ class RunWriter:
         self, since: Mapping[str, Any], rest: Tensor | None, about: dict[str, Any]
     ) -> dict[str, Any]:
         """Forget what was written after the state; returns machine.json with this start added to it."""
-        table = self.directory / "rewards.csv"
+        table = self.directory / REWARDS
         if not table.is_file() or table.stat().st_size < since["csv_size"]:
             raise FileNotFoundError(
                 f"{table}: shorter than the run's last checkpoint says; it cannot be resumed"
             )
-        file = self.directory / "machine.json"
-        try:
-            before = json.loads(file.read_text())
-        except ValueError as error:
-            raise PolicyError(f"{file}: damaged, so that the run cannot be resumed: {error}") from None
+        before = read_machine(self.directory)
+        starts = [before, *before["resumed"]]
+        self.changed = changed(starts[-1].get("inputs"), about["inputs"])
         rows = np.empty((0, 0)) if rest is None else rest.numpy()
         self.history = History.read(self.directory / METRICS, since["update"], since.get("history", []), rows)
         os.truncate(table, since["csv_size"])
-        return {**before, "resumed": [*before.get("resumed", []), {"update": since["update"], **about}]}
+        return {**before, "resumed": [*before["resumed"], {"update": since["update"], **about}]}
 
     def reached(self) -> tuple[dict[str, Any], Tensor]:
         """How far the tables are, on the disk, for `since`; and the rows of metrics.parquet that are not, for `rest`."""
@@ -291,7 +294,7 @@ class RunWriter:
 
     def rewards(self) -> pd.DataFrame:
         self._csv.flush()
-        return pd.read_csv(self.directory / "rewards.csv")
+        return pd.read_csv(self.directory / REWARDS)
 
     def close(self) -> None:
         self._csv.close()

@@ -25,6 +25,7 @@ from .evaluator import SEED, Evaluator, check_evaluation
 from .graphs import use_graphs
 from .group import ALONE, Group, read
 from .held import check_learners, hold
+from .inputs import pinned
 from .loggers import check_loggers
 from .ppo import PPO
 from .processes import place_of, train_together
@@ -234,6 +235,7 @@ def train(
     Raises ConfigError if no role learns or a setting does not fit, StrategyError or PolicyError for an actor that cannot be made, before anything
     is written; TrainingError if a loss, reward or observation is not finite; the last checkpoint is then intact.
     """
+    cfg = pinned(cfg)
     if cfg.run.processes > 1:
         if env is not None or callback is not None:
             raise ConfigError(
@@ -318,6 +320,8 @@ def train_part(
                             progress.say(
                                 f"not as it was: {line}; equal to rounding from here on, not to the bit"
                             )
+                        for line in writer.changed:
+                            progress.say(f"not as it was: {line}; from here on it is another training")
                         stopped = _loop(
                             trainer, keeper, writer, progress, evaluator, callback, interrupted, since
                         )
