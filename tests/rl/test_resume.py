@@ -624,6 +624,86 @@ def test_verify(tmp_path: Path) -> None:
     ]
 
 
+def test_verify_compares_rows_weights_and_checksums(tmp_path: Path) -> None:
+    run = train(config("agents.maker.count=1"), directory=tmp_path / "run").directory
+    whole = verify(run, 99, str)
+    assert (whole.updates, whole.differing) == (7, [])
+    last = run / "checkpoints" / "last.safetensors"
+    kept, (tensors, about) = last.read_bytes(), load_tensors(last)
+    assert whole.compared > sum(x.numel() for x in tensors.values())
+    checkpoint.save_tensors(last, {name: 1.5 * x for name, x in tensors.items()}, about)
+    assert any(line.startswith("update 7: weights ") for line in verify(run, 99, str).differing)
+    assert verify(run, 3, str).differing == []
+    last.write_bytes(kept[:-9] + b"\0" * 9)
+    with pytest.raises(PolicyError, match=r"last\.safetensors"):
+        verify(run, 1, str)
+    last.write_bytes(kept)
+    rows = (run / "rewards.csv").read_text()
+    first = next(line for line in rows.splitlines() if line.startswith("2,"))
+    (run / "rewards.csv").write_text(rows.replace(first, first.replace(first.split(",")[6], "0.5", 1)))
+    assert verify(run, 3, str).differing[0].startswith("update 2: rows of rewards.csv are ")
+    pd.read_parquet(run / "metrics.parquet").iloc[:0].to_parquet(run / "metrics.parquet")
+    with pytest.raises(ResumeError, match="nothing to compare"):
+        verify(run, 3, str)
+
+
+def test_other_inputs_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A policy that holds a role is named by its file, and the file is looked at: not whatever is the newest run by then."""
+    train(config("agents.maker.count=1"), directory=tmp_path / "pool" / "a")
+    (tmp_path / "pool" / "latest").symlink_to("a")
+    monkeypatch.chdir(tmp_path)
+    cfg = config("agents.maker.count=1", "agents.taker.count=1", "agents.maker.actor=pool")
+    whole = train(cfg, directory=tmp_path / "whole")
+    run = train(cfg, directory=tmp_path / "run", callback=stop_at(3)).directory
+    assert load_config(run / "config.yaml").agents.maker.actor == "pool/a/checkpoints/policy.safetensors"
+    train(config("agents.maker.count=1", "run.seed=5"), directory=tmp_path / "pool" / "b")
+    (tmp_path / "pool" / "latest").unlink()
+    (tmp_path / "pool" / "latest").symlink_to("b")
+    shutil.copytree(run, tmp_path / "copy")
+    assert_same(whole, resume(run))
+    shutil.copy("pool/b/checkpoints/policy.safetensors", "pool/a/checkpoints/policy.safetensors")
+    capsys.readouterr()
+    resume(tmp_path / "copy", ["run.progress=true"])
+    said = "agents.maker.actor: pool/a/checkpoints/policy.safetensors is not the file that it was"
+    assert f"not as it was: {said}" in capsys.readouterr().out.replace("\n", " ")
+    told: list[str] = []
+    assert verify(run, 2, told.append).differing
+    assert f"not as it was: {said}" in told
+
+
+def test_another_kind_of_environment_is_refused(tmp_path: Path) -> None:
+    env = ToyEnv({"maker": 1}, episode=40)
+    env.poison["reward", 39] = 1e13
+    with pytest.raises(TrainingError) as error:
+        train(toy_config("ppo.total_steps=2048"), directory=tmp_path / "run", env=env)
+    assert "lobgraph repro" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("what", "value", "says"),
+    [
+        ("reward", lambda x: x[:1], r"reward of 'maker' must be a tensor of numbers of shape \(\d+, 1\) .*got torch.float32 \(1, 1\)"),
+        ("reward", lambda x: x.numpy(), "reward of 'maker' .*got a ndarray"),
+        ("terminated", lambda x: x.float(), "terminated of 'maker' must be a tensor of bool"),
+        ("truncated", lambda x: None, "truncated of 'maker' .*got a NoneType"),
+    ],
+)  # fmt: skip
+def test_a_wrong_step_of_an_own_environment_is_named(
+    tmp_path: Path, what: str, value: Any, says: str
+) -> None:
+    class Wrong(ToyEnv):
+        def step(self, actions: Any) -> Any:
+            obs, *rest = super().step(actions)
+            at = ("reward", "terminated", "truncated").index(what)
+            rest[at] = {role: value(x) for role, x in rest[at].items()}
+            return obs, *rest
+
+    with pytest.raises(TrainingError, match=rf"Wrong\.step: {says}"):
+        train(toy_config("ppo.total_steps=2048"), directory=tmp_path / "run", env=Wrong({"maker": 1}))
+
+
 def test_a_failed_update_can_be_done_again(tmp_path: Path) -> None:
     cfg = config("agents.maker.count=1", "ppo.lr=1e6", "ppo.target_kl=null", "run.evaluate_every=0")
     with pytest.raises(TrainingError, match=r"update \d+: ") as caught:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -35,11 +36,24 @@ USER_ERRORS = (
     ("lobgraph.report.metrics", "RewardsError"),
 )
 FILE_ERRORS = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
+# What the disk or its system says no to, besides.
+NUMBERS = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EFBIG,
+    errno.EIO,
+    errno.ENAMETOOLONG,
+    errno.EMFILE,
+    errno.ELOOP,
+)
 
 
 def is_user_error(error: BaseException) -> bool:
     """Whether the exception's message, without its traceback, tells the user all there is to know."""
     known = (getattr(sys.modules.get(module), name, None) for module, name in USER_ERRORS)
+    if isinstance(error, OSError) and error.errno in NUMBERS:
+        return True
     return isinstance(error, (*FILE_ERRORS, *(k for k in known if k is not None)))
 
 
@@ -65,7 +79,7 @@ def clear_errors() -> Iterator[None]:
 
 def _message(error: BaseException) -> str:
     if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {(error.strerror or type(error).__name__).lower()}"
+        return f"{os.fsdecode(error.filename)}: {(error.strerror or type(error).__name__).lower()}"
     return str(error) or type(error).__name__
 
 

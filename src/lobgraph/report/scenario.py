@@ -117,18 +117,16 @@ def run(cfg: Config, seeds: int = 1, out: str | Path | None = None) -> Path:
     out: the scenario's directory; default cfg.run.dir/cfg.name. Raises KeyboardInterrupt after Ctrl-C, with
     everything so far saved, drawn and linked.
     """
-    from lobgraph.files import write_atomic
     from lobgraph.rl.inputs import pinned
-    from lobgraph.rl.run import PLAN, kept_if_used, numbered_directory
+    from lobgraph.rl.run import kept_if_used, numbered_directory
 
     cfg = pinned(cfg)
     home = Path(out) if out is not None else Path(cfg.run.dir) / cfg.name
     numbers = [cfg.run.seed + i for i in range(seeds)]
     span = f"s{numbers[0]}" if seeds == 1 else f"s{numbers[0]}-{numbers[-1]}"
     directory = numbered_directory(home, span)
-    plan = {"seeds": numbers, "config": cfg.model_dump(mode="json", exclude_unset=True)}
     with kept_if_used(directory):
-        write_atomic(directory / PLAN, json.dumps(plan, indent=1).encode())
+        _plan(directory, cfg, numbers)
         return _train_all(directory, cfg, numbers)
 
 
@@ -138,7 +136,7 @@ def resume(directory: str | Path, overrides: Sequence[str] = ()) -> Path:
     A scenario's directory stands for its newest run. overrides: of lobgraph.rl.resume.FREE. Raises ResumeError, FileNotFoundError.
     """
     from lobgraph.rl.resume import ResumeError
-    from lobgraph.rl.run import PLAN
+    from lobgraph.rl.run import PLAN, locked
 
     path = Path(directory)
     if not path.is_dir():
@@ -161,12 +159,31 @@ def resume(directory: str | Path, overrides: Sequence[str] = ()) -> Path:
         seeds, settings = [int(x) for x in told["seeds"]], told["config"]
         if not seeds or not isinstance(settings, dict):
             raise ValueError("it names no seeds or no configuration")
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ResumeError(f"{plan}: a damaged plan: {error}") from None
 
     from lobgraph.config import make_config
+    from lobgraph.rl.resume import check_free
 
-    return _train_all(plan.parent, make_config(settings, [], str(plan)), seeds, overrides)
+    check_free(overrides)
+    cfg = make_config(settings, overrides, str(plan))
+    if overrides:  # seeds that have not begun, and those that have ended, follow what is asked for last
+        for path in (plan.parent, *(p for p in plan.parent.glob("seed_*") if p.is_dir())):
+            with locked(path):  # nobody trains there
+                pass
+        _plan(plan.parent, cfg, seeds)
+    if len(seeds) > 1:
+        overrides = [*overrides, f"ppo.total_steps={cfg.ppo.total_steps}"]
+    return _train_all(plan.parent, cfg, seeds, overrides)
+
+
+def _plan(directory: Path, cfg: Config, seeds: Sequence[int]) -> None:
+    """What is to be trained, beside it: so that a part of it can be gone on with."""
+    from lobgraph.files import write_atomic
+    from lobgraph.rl.run import PLAN
+
+    plan = {"seeds": list(seeds), "config": cfg.model_dump(mode="json", exclude_unset=True)}
+    write_atomic(directory / PLAN, json.dumps(plan, indent=1).encode())
 
 
 def _is_begun(path: Path) -> bool:

@@ -18,7 +18,7 @@ from .checkpoint import load_tensors
 from .group import ALONE
 from .inputs import changed, inputs_of
 from .places import MACHINE, read_machine
-from .resume import ResumeError, config_of, differences, put_back
+from .resume import ResumeError, check_market, config_of, differences, put_back
 from .rollout import TrainingError
 from .run import METRICS, REWARD_COLUMNS, REWARDS
 from .train import Trainer, make_market, settings_of
@@ -139,6 +139,7 @@ def repro(file: str | Path, said: Callable[[str], None] = print) -> tuple[str, s
     with settings_of(cfg):
         market = make_market(cfg, ALONE)
         trainer = Trainer(cfg, market, held_actors(cfg, list(market.specs)))
+        check_market(about, market, path)
         put_back(trainer, None, tensors, about)
         for line in differences(about, trainer):
             said(f"not as it was: {line}")

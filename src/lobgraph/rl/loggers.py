@@ -43,25 +43,25 @@ class TensorBoard:
     def _open(self, purged: int | None = None) -> None:
         from torch.utils.tensorboard import SummaryWriter  # slow to import
 
+        self._make_room()
         self.board = SummaryWriter(str(self.place), flush_secs=30, purge_step=purged)
         self.written = 0
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         if self.written > self.limit / self.PARTS:
-            self._rotate()
+            self.board.close()
+            self._open()
         for name, value in metrics.items():
             self.board.add_scalar(name, value, step)
             self.written += len(name) + self.EVENT
 
-    def _rotate(self) -> None:
-        """Go on in a new file, with room for it."""
-        self.board.close()
+    def _make_room(self) -> None:
+        """For one more file."""
         files = sorted(self.place.glob("events.out.tfevents.*"))
         sizes = [path.stat().st_size for path in files]
-        while len(files) > 1 and sum(sizes) > self.limit * (1.0 - 1.0 / self.PARTS):
+        while files and sum(sizes) > self.limit * (1.0 - 1.0 / self.PARTS):
             files.pop(0).unlink()
             sizes.pop(0)
-        self._open()
 
     def close(self, state: str) -> None:
         self.board.close()

@@ -8,7 +8,7 @@ Every process of a group writes its own. The newest that all of them have whole 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .train import Trainer
 
 STATES = re.compile(r"state-(\d+)(?:-(\d+)of(\d+))?\.safetensors")
+MARKET = "MarketEnv"  # what the command makes; another was given from Python, and must be again
 REST = "metrics.rest"  # the tensor of rows that metrics.parquet does not have yet
 # What may differ from the run's own configuration: how a training shows itself, and how long it is
 FREE = (
@@ -134,7 +135,7 @@ class Keeper:
             tensors[REST] = rest
         about = {
             "config": self.cfg.model_dump(mode="json"), "threads": torch.get_num_threads(), "torch": torch.__version__,
-            "device": trainer.policies.device.type, **own, **values,
+            "device": trainer.policies.device.type, "market": type(trainer.market).__name__, **own, **values,
         }  # fmt: skip
         part = "" if self.group.alone else f"-{self.group.rank}of{self.group.size}"
         save_tensors(self.places / f"state-{trainer.update:07d}{part}.safetensors", tensors, about)
@@ -156,7 +157,8 @@ class Keeper:
                 failed = {"update": trainer.update, "error": str(error)}
                 path = self.places.parent / f"repro-{trainer.update:07d}.safetensors"
                 save_tensors(path, tensors, {**about, "failed": failed})
-                error.args = (f"{error}; to see it again: lobgraph repro {path}",)
+                if about.get("market") == MARKET:
+                    error.args = (f"{error}; to see it again: lobgraph repro {path}",)
             raise
 
     def _states(self) -> list[Path]:
@@ -224,14 +226,28 @@ def part_of(state: Path, group: Group) -> Path:
     return state if group.alone else state.with_name(f"{state.name.split('-0of')[0]}-{group.rank}of{size}.safetensors")  # fmt: skip
 
 
-def config_of(state: Path, overrides: list[str] | None = None) -> Config:
-    """The configuration of the training. Raises ConfigError for an override that would make it another one."""
-    for text in overrides or ():
+def check_free(overrides: Sequence[str]) -> None:
+    """Raise ConfigError for an override that would make it another training."""
+    for text in overrides:
         key = text.partition("=")[0].strip()
         if key not in FREE:
             raise ConfigError(f"{key}: a resumed training keeps its configuration; what may change: {', '.join(FREE)}")  # fmt: skip
+
+
+def config_of(state: Path, overrides: list[str] | None = None) -> Config:
+    """The configuration of the training. Raises ConfigError for an override that would make it another one."""
+    check_free(overrides or ())
     about = read_header(state)
     return make_config(about["config"], overrides or (), str(state))
+
+
+def check_market(about: Mapping[str, Any], env: Any, state: Path) -> None:
+    """Raise ResumeError if the training was one in another kind of environment."""
+    was = about.get("market", type(env).__name__)  # older states do not say
+    if was != type(env).__name__:
+        raise ResumeError(
+            f"{state}: was trained in a {was}, and this is a {type(env).__name__}; from Python: lobgraph.resume(directory, env={was}(...))"
+        )
 
 
 def differences(about: Mapping[str, Any], trainer: Trainer) -> list[str]:

@@ -179,6 +179,7 @@ class Rollout:
             role: samples * spec.count for role, spec in env.specs.items()
         }  # decisions that count
         self.seeing = [samples] * agents  # observations that count
+        self._checked = False  # whether a step has given what it should
         self.paid = dict.fromkeys(env.specs, 0.0)  # sum of the rewards of the rollout
         self.episodes: list[
             dict[str, Any]
@@ -278,10 +279,31 @@ class Rollout:
                 self._refuse(t + 1)  # if the actions were wrong because the observation was
             raise
         self._mark("env")
+        if not self._checked:
+            self._check_step(rewards, terminated, truncated, info)
         for role, store in self.roles.items():
             store.rewards[t], store.terminated[t] = rewards[role], terminated[role]
             store.truncated[t], store.active[t] = truncated[role], info["active"][role]
         self._follow_ends(t, terminated, info)
+
+    def _check_step(self, rewards: Any, terminated: Any, truncated: Any, info: Any) -> None:
+        """What the environment's first step gave: an own one may be wrong, and one agent's reward would fit all of them."""
+        env = getattr(self.env, "market", self.env)
+        for what, given, kind in (
+            ("reward", rewards, "numbers"), ("terminated", terminated, "bool"), ("truncated", truncated, "bool"),
+            ('info["active"]', info.get("active") if isinstance(info, dict) else None, "bool"),
+        ):  # fmt: skip
+            for role, store in self.roles.items():
+                x = given.get(role) if isinstance(given, dict) else None
+                shape = tuple(store.rewards.shape[1:])
+                bools = isinstance(x, Tensor) and x.dtype == torch.bool
+                if not isinstance(x, Tensor) or x.shape != shape or bools != (kind == "bool"):
+                    got = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else f"a {type(x).__name__}"
+                    raise TrainingError(
+                        f"{type(env).__name__}.step: {what} of {role!r} must be a tensor of {kind} of shape {shape} "
+                        f"(envs, agents), got {got}"
+                    )
+        self._checked = True
 
     def _mark(self, phase: str) -> None:
         if not self._steps.on:

@@ -30,7 +30,17 @@ from .loggers import check_loggers
 from .ppo import PPO
 from .processes import place_of, train_together
 from .progress import Progress, print_summary
-from .resume import REST, Keeper, ResumeError, config_of, differences, find_state, part_of, put_back
+from .resume import (
+    REST,
+    Keeper,
+    ResumeError,
+    check_market,
+    config_of,
+    differences,
+    find_state,
+    part_of,
+    put_back,
+)
 from .rollout import Rollout, TrainingError, VectorEnv, aims_of
 from .run import Run, RunWriter, Stopped, locked, new_directory
 from .schedules import between, share
@@ -328,11 +338,16 @@ def train_part(
                     history, rewards = writer.frame(), writer.rewards()
                     writer.tell("stopped" if stopped else "finished", stopped)
                 except BaseException as error:
+                    by_hand = isinstance(error, KeyboardInterrupt)
                     with suppress(OSError):  # a full disk must not hide what went wrong
-                        writer.tell("failed", str(error) or type(error).__name__)
+                        writer.tell(
+                            "stopped" if by_hand else "failed",
+                            "interrupted" if by_hand else str(error) or type(error).__name__,
+                        )
+                    with suppress(OSError):
+                        writer.close()
                     raise
-                finally:
-                    writer.close()
+                writer.close()
         if cfg.run.progress:
             print_summary(path, trainer, history, evaluator)
     return Run(path, load_policies(path, trainer.env), history, rewards, stopped)
@@ -348,6 +363,7 @@ def _restore(
         return None, None, []
     state = part_of(find_state(path), trainer.group)
     tensors, about = load_tensors(state)
+    check_market(about, trainer.market, state)
     try:
         put_back(trainer, evaluator, tensors, about)
     except (KeyError, ValueError, RuntimeError, TypeError) as error:
@@ -479,7 +495,7 @@ def _told_where(trainer: Trainer, saved: int, directory: Path) -> Iterator[None]
         yield
     except OSError as error:
         left = f"that of update {saved} is whole" if saved >= 0 else "there is none yet"
-        what = f"{error.filename or directory}: {error.strerror or error}"
+        what = f"{os.fsdecode(error.filename or directory)}: {error.strerror or error}"
         raise TrainingError(
             f"update {trainer.update}: could not write {what}; training stops. The last checkpoint: {left}; "
             f"to go on: lobgraph train --resume {directory}"
