@@ -392,6 +392,29 @@ def test_all_seeds_of_a_run_are_resumed(tmp_path: Path, monkeypatch: pytest.Monk
     assert (directory / "rewards.png").is_file()
 
 
+def test_seeds_that_had_not_begun_are_as_long_as_those_that_were_extended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg = config("agents.maker.count=1", "name=x", f"run.dir={tmp_path}", "run.evaluate_every=0")
+
+    def stop(self: Keeper, trainer: Any, *args: Any, **values: Any) -> None:
+        own(self, trainer, *args, **values)
+        if trainer.update in (4, 8):
+            raise Killed
+
+    own = Keeper.save
+    with monkeypatch.context() as patch:
+        patch.setattr(Keeper, "save", stop)
+        with pytest.raises(Killed):
+            scenario.run(cfg, 2)
+        with pytest.raises(Killed):
+            scenario.resume(tmp_path / "x", ["ppo.total_steps=640"])
+    directory = scenario.resume(tmp_path / "x")
+    assert [len(Run.load(directory / f"seed_{s}").history) for s in (0, 1)] == [10, 10]
+    with pytest.raises(ConfigError, match=r"ppo\.lr: a resumed training keeps"):
+        scenario.resume(tmp_path / "x", ["ppo.lr=1"])
+
+
 def test_a_run_that_holds_more_than_a_beginning_is_left_alone(tmp_path: Path) -> None:
     """Also below a directory that is called as one of its own."""
     stopped = tmp_path / "tensorboard" / "run"

@@ -229,6 +229,10 @@ def test_what_cannot_start_is_refused_at_once(tmp_path, monkeypatch):
         ("trials: 3", "sweep.yaml: role: is missing"),
         ("tials: 3", "sweep.yaml: tials: unknown key"),
         ("- 3", "sweep.yaml"),
+        (
+            "tree: {agents: {maker: {count: 1}}}\nover: [ppo.lr=1e-4..1e-3]\nrole: maker\nmeasure: nope\nbetter: 1\ntrials: 1",
+            "--measure nope",
+        ),
     ],
 )
 def test_a_spoilt_record_of_what_was_asked_is_named(tmp_path, text, says):

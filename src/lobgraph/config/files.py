@@ -133,6 +133,23 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     node[last] = value
 
 
+def _check_text(x: Any, source: str, path: tuple[str, ...]) -> None:
+    """Raise ConfigError for text that neither a file's name nor a figure can hold."""
+    if isinstance(x, str):
+        if "\0" in x or (not x.isascii() and x != x.encode(errors="ignore").decode()):
+            where = ".".join(repr(part)[1:-1] for part in path)
+            raise ConfigError(
+                f"{source}: {where}: {x!r} holds a character that is none (NUL, or half of a pair)"
+            )
+    elif isinstance(x, Mapping):
+        for key, part in x.items():
+            _check_text(key, source, (*path, str(key)))
+            _check_text(part, source, (*path, str(key)))
+    elif isinstance(x, list | tuple):
+        for i, part in enumerate(x):
+            _check_text(part, source, (*path, str(i)))
+
+
 def make_section(
     section: type[AnySection], data: Mapping[str, Any], overrides: Iterable[str] = (), source: str = "config"
 ) -> AnySection:
@@ -140,6 +157,7 @@ def make_section(
     tree = dict(data)
     for override in overrides:
         _apply(tree, override)
+    _check_text(tree, source, ())
     # A section written with every key commented out reads as null: it means the defaults.
     tree = {k: v for k, v in tree.items() if v is not None or k not in section.model_fields}
     try:

@@ -176,11 +176,15 @@ class StrategyActor:
         try:
             if not self.started:
                 self._start(view)
-            actions = np.asarray(own.act(view))
+            given = own.act(view)
         except NotImplementedError as error:
             raise StrategyError(str(error)) from error
         except SystemExit as error:  # would end the whole evaluation as if it had succeeded
             raise StrategyError(f"{own}: left the program (SystemExit: {error.code})") from error
+        try:
+            actions = np.asarray(given)
+        except ValueError:  # lists of several lengths
+            actions = np.empty(0, object)
         if actions.shape != shape or actions.dtype.kind not in "fiu":
             raise StrategyError(
                 f"{own}: act must return real numbers of shape {shape} (envs, agents, {self.spec.acts_on}s, "

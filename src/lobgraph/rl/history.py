@@ -57,7 +57,12 @@ class History:
             return
         arrays = {name: np.frombuffer(column, np.float64) for name, column in self.columns.items()}
         table = pa.table({name: x.astype(np.int64) if name in WHOLE else x for name, x in arrays.items()})
-        write_atomic(path, lambda file: pq.write_table(table, file, write_page_checksum=True))
+        write_atomic(
+            path,
+            lambda file: pq.write_table(
+                table, file, row_group_size=SHORT, use_dictionary=False, write_page_checksum=True
+            ),
+        )  # dictionaries of numbers that are all different take memory, and no room less
         self.written = self.count
 
     def rest(self) -> tuple[list[str], Tensor]:

@@ -7,6 +7,7 @@ and, written anew after every trial: trials.csv, best.yaml.
 # pyright: reportMissingImports=false
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +23,8 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ..config import Config, ConfigError, dump_config, make_config, read_yaml
 from ..config.faults import messages
-from ..files import write_atomic, write_table
+from ..files import DamagedFileError, write_atomic, write_table
+from ..report.labels import LABELS
 from ..rl.extras import need
 from ..rl.run import kept_if_used, locked, numbered_directory
 from .space import Space, parse, setting, suggest
@@ -68,6 +70,10 @@ def check(sweep: Sweep) -> None:
     if sweep.role not in cfg.learners:
         raise ConfigError(
             f"--role {sweep.role}: does not learn; those that do are {', '.join(cfg.learners) or 'none'}"
+        )
+    if sweep.measure not in LABELS or sweep.better not in (1, -1):
+        raise ConfigError(
+            f"--measure {sweep.measure}, better {sweep.better}: no measure of an episode, or not 1 or -1"
         )
     if sweep.prune and sweep.measure != "return":
         raise ConfigError(
@@ -134,10 +140,21 @@ def run(sweep: Sweep, directory: str | Path, jobs: int = 1, note: Note = print) 
 
 
 def _drop_half_line(path: Path) -> None:
-    """Cut off what a process that was killed while it wrote left of a line of Optuna's journal: another's would be glued to it."""
+    """Cut off what a process that was killed while it wrote left of a line of Optuna's journal: another's would be glued to it.
+
+    Raises DamagedFileError for a line that is none.
+    """
     journal = path / JOURNAL
-    if journal.is_file() and not (data := journal.read_bytes()).endswith(b"\n"):
+    if not journal.is_file():
+        return
+    data = journal.read_bytes()
+    if not data.endswith(b"\n"):
         os.truncate(journal, data.rfind(b"\n") + 1)
+    for number, line in enumerate(data.split(b"\n")[:-1], 1):
+        try:
+            json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise DamagedFileError(f"{journal}: line {number}: damaged: {error}") from None
 
 
 def _begun(path: Path) -> bool:

@@ -149,7 +149,7 @@ def _files(path: Path, tree: dict[str, Any]) -> Files:
         raise DataError(f"{path}: files: must map names to base64 text")
     found = {}
     for name, text in files.items():
-        if Path(name).name != name or name in ("", ".", ".."):
+        if Path(name).name != name or name in ("", ".", "..") or "\0" in name or len(name) > 100:
             raise DataError(f"{path}: files: {name!r} is no plain file name")
         try:
             found[name] = base64.b64decode(text, validate=True)
