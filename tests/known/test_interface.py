@@ -6,7 +6,7 @@ import torch
 
 from lobgraph.config import ConfigError, load_config
 from lobgraph.known.markets import MARKETS, make_known
-from lobgraph.rl.train import Trainer
+from lobgraph.rl.trainer import Trainer
 
 SHORT = {name: {"steps": 5} for name in MARKETS}
 E = 6

@@ -21,7 +21,7 @@ from toy import ToyEnv, toy_config
 
 from lobgraph.config import load_config
 from lobgraph.env.market_env import MarketEnv
-from lobgraph.rl.train import Trainer
+from lobgraph.rl.trainer import Trainer
 
 FILE = Path(__file__).parent / "reference.json"
 ALL = {"maker": 2, "taker": 1, "arbitrageur": 1}

@@ -10,7 +10,8 @@ from lobgraph.config import Config, ConfigError, dump_config, load_config
 from lobgraph.env.market_env import MarketEnv
 from lobgraph.market.state import REGIME
 from lobgraph.rl.evaluator import Evaluator
-from lobgraph.rl.train import Trainer, train
+from lobgraph.rl.train import train
+from lobgraph.rl.trainer import Trainer
 
 STAGES = "[{until: 0.25, initial: {stress: 1}, switch: 0}, {until: 0.5, initial: {normal: 1}, switch: 0}]"
 

@@ -16,7 +16,8 @@ from lobgraph.known import make_known
 from lobgraph.rl.checkpoint import load_policies
 from lobgraph.rl.evaluator import SEED, Evaluator
 from lobgraph.rl.rollout import TrainingError
-from lobgraph.rl.train import Trainer, train
+from lobgraph.rl.train import train
+from lobgraph.rl.trainer import Trainer
 
 SMALL = ("ppo.total_steps=2048", "run.evaluate_episodes=16")  # 4 updates
 ROLES = {"maker": 2, "taker": 1}

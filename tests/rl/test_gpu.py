@@ -11,7 +11,8 @@ from lobgraph.env.market_env import MarketEnv
 from lobgraph.env.placement import missing
 from lobgraph.rl.checkpoint import load_policies
 from lobgraph.rl.graphs import WARM
-from lobgraph.rl.train import Trainer, train
+from lobgraph.rl.train import train
+from lobgraph.rl.trainer import Trainer
 
 pytestmark = [
     pytest.mark.gpu,

@@ -17,7 +17,8 @@ from lobgraph.models.policy import PolicyError, make_policies
 from lobgraph.rl.checkpoint import load_policies, save_policies
 from lobgraph.rl.held import HeldEnv, hold
 from lobgraph.rl.run import Run
-from lobgraph.rl.train import Trainer, train
+from lobgraph.rl.train import train
+from lobgraph.rl.trainer import Trainer
 
 # A user's file: a taker that buys on odd decisions and remembers how often it has acted.
 USER = """

@@ -4,7 +4,7 @@ import pytest
 import torch
 from toy import ToyEnv, error, toy_config
 
-from lobgraph.rl.train import Trainer
+from lobgraph.rl.trainer import Trainer
 
 
 def learn(env: ToyEnv, *overrides: str) -> tuple[Trainer, list[dict[str, float]]]:

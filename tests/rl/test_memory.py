@@ -12,7 +12,8 @@ from lobgraph.evaluation.evaluate import evaluate
 from lobgraph.models.policy import PolicySet
 from lobgraph.rl.checkpoint import load_policies
 from lobgraph.rl.held import HeldEnv
-from lobgraph.rl.train import Trainer, train
+from lobgraph.rl.train import train
+from lobgraph.rl.trainer import Trainer
 
 ROLES = {"maker": 2, "taker": 1, "arbitrageur": 1}
 GRU = "graph.memory=gru"

@@ -13,7 +13,7 @@ from lobgraph.models.policy import Output
 from lobgraph.rl.ppo import LARGEST_LOSS, explained_variance, ppo_losses, spread_of, standardise, take
 from lobgraph.rl.rollout import Rollout
 from lobgraph.rl.schedules import share
-from lobgraph.rl.train import Trainer
+from lobgraph.rl.trainer import Trainer
 
 ROLES = {"maker": 2, "taker": 1, "arbitrageur": 1}
 

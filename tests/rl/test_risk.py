@@ -11,7 +11,7 @@ from lobgraph.known.market import KnownMarket, Policy
 from lobgraph.known.params import KnownParams
 from lobgraph.rl.gae import STEEPEST, compute_gae, utility
 from lobgraph.rl.rollout import Aim, aims_of
-from lobgraph.rl.train import Trainer
+from lobgraph.rl.trainer import Trainer
 
 from .toy import ToyEnv
 

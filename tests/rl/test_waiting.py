@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from toy import ToyEnv, toy_config
 
 from lobgraph.rl import ppo, rollout
-from lobgraph.rl.train import Trainer
+from lobgraph.rl.trainer import Trainer
 
 ROLES = {"maker": 2, "taker": 1, "arbitrageur": 1}
 # What needs a value on the host: its result, or the size of its result. (numpy() and the like: see METHODS.)

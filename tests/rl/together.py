@@ -14,7 +14,7 @@ from toy import Obs, ToyEnv, toy_config
 from lobgraph.rl.group import ALONE, Group
 from lobgraph.rl.processes import _meeting, _work
 from lobgraph.rl.rollout import Rollout
-from lobgraph.rl.train import Trainer
+from lobgraph.rl.trainer import Trainer
 
 ROLES = {"maker": 2, "taker": 1, "arbitrageur": 1}
 

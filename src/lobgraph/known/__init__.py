@@ -1,7 +1,7 @@
 """Markets whose best policy is known, with the interface of MarketEnv: a mark to hold a learner's score against.
 
 `make_known("almgren_chriss", num_envs=64)` makes one: `optimal()`, `value()`, `policies()` and `simulate(policy, ...)` beside
-`reset` and `step`; `MARKETS` names them. `rl.train.Trainer(cfg, env)` trains on them as on MarketEnv.
+`reset` and `step`; `MARKETS` names them. `rl.trainer.Trainer(cfg, env)` trains on them as on MarketEnv.
 """
 
 from importlib import import_module

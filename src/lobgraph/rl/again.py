@@ -21,7 +21,8 @@ from .places import MACHINE, read_machine
 from .resume import ResumeError, check_market, config_of, differences, put_back
 from .rollout import TrainingError
 from .run import METRICS, REWARD_COLUMNS, REWARDS
-from .train import Trainer, make_market, settings_of
+from .train import make_market, settings_of
+from .trainer import Trainer
 
 TIMES = "time/"  # what names of metrics begin with that no two runs share
 LAST = Path("checkpoints") / "last.safetensors"

@@ -21,7 +21,7 @@ from ..config import LEARN, Config
 
 if TYPE_CHECKING:
     from .evaluator import Evaluator
-    from .train import Trainer
+    from .trainer import Trainer
 
 LINES = 20  # plain lines printed in a whole run, at most
 EVERY = 5.0  # seconds between the lines of a training that is one of many

@@ -27,7 +27,7 @@ from .run import PLAN, REWARDS, locked
 
 if TYPE_CHECKING:
     from .evaluator import Evaluator
-    from .train import Trainer
+    from .trainer import Trainer
 
 STATES = re.compile(r"state-(\d+)(?:-(\d+)of(\d+))?\.safetensors")
 MARKET = "MarketEnv"  # what the command makes; another was given from Python, and must be again

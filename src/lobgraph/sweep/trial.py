@@ -17,7 +17,8 @@ from ..evaluation.evaluate import evaluate
 from ..models.policy import PolicyError
 from ..rl.processes import follow
 from ..rl.rollout import TrainingError
-from ..rl.train import Trainer, train
+from ..rl.train import train
+from ..rl.trainer import Trainer
 
 JOURNAL, STUDY = "trials.journal", "sweep"  # Optuna's own record, within the sweep's directory
 

@@ -23,7 +23,7 @@ from ..known.params import AvellanedaStoikovParams
 from ..known.quoting import QuotingMarket
 from ..models.policy import PolicySet
 from ..rl.checkpoint import save_policies
-from ..rl.train import Trainer
+from ..rl.trainer import Trainer
 
 POINTS = 12  # of a learning curve
 NO_COST = (np.nan, np.nan, np.nan)
