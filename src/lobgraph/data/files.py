@@ -19,6 +19,16 @@ NAME = re.compile(
     r"^(?P<ticker>.+)_(?P<date>\d{4}-\d{2}-\d{2})_(?P<start>\d{1,8})_(?P<end>\d{1,8})"
     r"_(?P<kind>message|orderbook)_(?P<levels>\d{1,3})\.csv(\.gz|\.zip)?$"
 )
+# What gzip and zipfile raise for bytes that are none of theirs.
+UNREADABLE = (
+    BadGzipFile,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    RuntimeError,
+    ValueError,
+)
 PATTERN = "TICKER_YYYY-MM-DD_START_END_message_LEVELS.csv[.gz|.zip]"
 
 
@@ -77,7 +87,7 @@ def _sources(path: Path) -> list[Source]:
     try:
         with zipfile.ZipFile(path) as z:
             members = [m.filename for m in z.infolist() if not m.is_dir() and m.filename.endswith(".csv")]
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
+    except (*UNREADABLE, OSError) as error:
         raise DataError(f"{path}: not a readable zip: {error}") from None
     if not members:
         raise DataError(f"{path}: the zip holds no .csv file")
@@ -119,15 +129,7 @@ def read_bytes(source: Source) -> bytes:
             return _read(raw, packed, source)
     except EOFError:
         raise DataError(f"{source}: the compressed file is cut short; fetch it again") from None
-    except (
-        BadGzipFile,
-        zipfile.BadZipFile,
-        zlib.error,
-        lzma.LZMAError,
-        struct.error,
-        RuntimeError,
-        ValueError,
-    ) as error:
+    except UNREADABLE as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{source}: not a readable compressed file: {error}") from None
