@@ -51,13 +51,16 @@ COMMANDS = {
     "lobgraph ablate": How((*TINY, "--seeds", "1", "--episodes", "2")),
     "lobgraph transfer": How((*TINY, "--books", "2,3", "--train-on", "2", "--seeds", "1", "--episodes", "2")),
     "lobgraph importance": How(slow=True),
-    "lobgraph stress": How(("--episodes", "2", "--set", "env.episode_steps=60", "--after", "5"), slow=True),
+    "lobgraph stress": How(("--episodes", "2", "--set", "env.episode_steps=120", "--after", "5"), slow=True),
+    "lobgraph stress artifacts/stress_lab": How(
+        ("--episodes", "30", "--set", "env.episode_steps=400", "--after", "5"), slow=True  # its events are rare
+    ),
     "lobgraph strategies": How(),
     "lobgraph config": How(),
     "lobgraph data info": How(),
     "lobgraph data calibrate": How(("--rounds", "0", "--features", "none", "--end", "")),
     "lobgraph data simulate": How(("--seconds", "5")),
-    "lobgraph realism": How(("--seconds", "60", "--start", "09:30"), slow=True),
+    "lobgraph realism": How(("--seconds", "40", "--start", "09:30", "--end", "09:30:50"), slow=True),
     "lobgraph validate": How(("--quick",), not_run="a minute; tests/validate/ runs every model of it"),
     "lobgraph validate --learning": How(not_run="trainings of minutes; tests/validate/test_learning.py runs them short"),
     "lobgraph bench": How(not_run="measures this machine; tests/test_bench.py runs every case of it"),
