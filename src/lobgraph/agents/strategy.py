@@ -193,6 +193,12 @@ def _load_class(path: Path, name: str) -> type[Strategy]:
         for k, v in vars(module).items()
         if isinstance(v, type) and issubclass(v, Strategy) and v.__module__ == title
     }
+    if not name:
+        known = (
+            ", ".join(f"{path}:{k}" for k in sorted(classes))
+            or "a class of lobgraph.Strategy, which the file lacks"
+        )
+        raise StrategyError(f"{path}: say which strategy of the file: {known}")
     if name not in classes:
         raise StrategyError(
             f"{path}: no strategy class {name!r}; it has {', '.join(sorted(classes)) or 'none'}"

@@ -204,6 +204,7 @@ class View:
         Arrays that broadcast to (E, K, A), float or int. Bids are rounded down and asks up to whole ticks. Neither
         passes the mid, nor is further from it than max_offset * quote_spread ticks. Returns (E, K, A, 3) float32.
         """
+        bid, ask, size = (self._each(what, x) for what, x in (("bid", bid), ("ask", ask), ("size", size)))
         unit = round(self.section.quote_spread * 65536) / 65536  # as the market rounds it
         mid = self.mid[:, None, :]
         near = 1e-4  # ticks; a price that is whole but for rounding stays where it is
@@ -213,12 +214,24 @@ class View:
         actions[..., 2] = size
         return actions
 
+    def _each(self, what: str, x: Any) -> np.ndarray:
+        """One value for every environment, agent and book."""
+        x, shape = np.asarray(x), (self.envs, self.agents, self.books)
+        try:
+            return np.broadcast_to(x, shape)
+        except ValueError:
+            from .strategy import StrategyError  # which imports this module
+
+            raise StrategyError(
+                f"view: {what} has shape {x.shape}, which does not broadcast to {shape} (envs, agents, books)"
+            ) from None
+
     def trade(self, lots: Any) -> np.ndarray:
         """A taker's actions: market orders of these signed lots, + buys; 0 waits. (E, K, A) -> (E, K, A, 2) float32.
 
         Orders above max_size are cut to it. Fractions are rounded to the nearest lot.
         """
-        lots = np.rint(np.broadcast_to(lots, (self.envs, self.agents, self.books)))
+        lots = np.rint(self._each("lots", lots))
         mirrored = self.section.mirror & (self.target < 0)  # where the direction is + towards the target
         return np.stack([np.where(mirrored, -1, 1) * np.sign(lots), np.abs(lots)], axis=-1).astype(np.float32)
 

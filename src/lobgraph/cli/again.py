@@ -14,7 +14,11 @@ from .app import app, note
 @app.command()
 def verify(
     run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="Run directory, or a scenario's directory (its newest run).")
+        Path,
+        typer.Argument(
+            metavar="RUN",
+            help="Run, group of seeds (each of them), or a scenario's directory (its newest run).",
+        ),
     ],
     updates: Annotated[int, typer.Option(min=1, help="Updates to do again, from the first one on.")] = 3,
 ) -> None:
@@ -22,21 +26,25 @@ def verify(
 
     Nothing is written. Exits with 1 if a number differs.
     """
-    from ..report.directory import find_run
+    from ..rl.places import run_or_group, seeds_of
 
-    found = find_run(run)
+    found = run_or_group(run)
 
     from ..rl.again import verify as again
 
-    done = again(found, updates, note)
-    for line in done.differing:
-        say(line)
-    if done.differing:
-        say(
-            f"{found}: {len(done.differing)} metrics differ; other versions, threads or machines round otherwise (machine.json)"
-        )
+    bad = False
+    for one in seeds_of(found) or [found]:
+        done = again(one, updates, note)
+        for line in done.differing:
+            say(line)
+        if done.differing:
+            bad = True
+            why = "other versions, threads, machines or inputs give others (machine.json)"
+            say(f"{one}: {len(done.differing)} of what was compared differ; {why}")
+        else:
+            say(f"{one}: {done.updates} updates done again, {done.compared:,} numbers the same to the bit")
+    if bad:
         raise typer.Exit(1)
-    say(f"{found}: {done.updates} updates done again, {done.compared:,} numbers the same to the bit")
 
 
 @app.command()

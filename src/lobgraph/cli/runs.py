@@ -11,6 +11,7 @@ from ..files import new_file, write_table
 from ..report.console import say, show, written
 from .app import app
 
+HOW = ("name", "ppo", "graph", "run", "curriculum", "machine")  # settings of how is learned, not of what
 runs = typer.Typer(
     rich_markup_mode=None, help="List what has been trained; `runs compare` sets runs side by side."
 )
@@ -65,6 +66,11 @@ def compare_them(
     show(found.runs, "Rewards in training, tick-lots (last tenth of updates; best evaluation)")
     if len(found.settings):
         show(found.settings, "Settings that differ")
+        tasks = [key for key in found.settings["setting"] if key.split(".")[0] not in HOW]
+        if tasks:
+            say(
+                f"their tasks differ ({', '.join(tasks[:3])}{', ...' * (len(tasks) > 3)}): so do rewards, whoever learns better"
+            )
     else:
         say("settings: the same in all of them")
     show(found.results.summary, "Episode reward (tick-lots): mean of the first and the last tenth of updates")

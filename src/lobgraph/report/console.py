@@ -113,7 +113,7 @@ def show(table: pd.DataFrame, title: str = "") -> None:
 
     console = Console()
     if not console.is_terminal:  # a pipe or a log has no width to fit into
-        console = Console(width=max(120, 16 * len(table.columns)))
+        console = Console(width=max(120, 4 + sum(_widths(table).values()) + len(table.columns)))
     for i, columns in enumerate(
         _parts(table, console.width) if console.is_terminal else [list(table.columns)]
     ):
@@ -138,11 +138,16 @@ def _view(table: pd.DataFrame, title: str) -> Table:
     return view
 
 
+def _widths(table: pd.DataFrame) -> dict[str, int]:
+    """Characters that each column takes."""
+    return {c: 2 + max([len(_words(c)), *(len(_cell(v)) for v in table[c])]) for c in table.columns}
+
+
 def _parts(table: pd.DataFrame, width: int) -> list[list[str]]:
     """Columns that fit into `width` characters together: all of them, or the leading text with some of the rest."""
     import pandas as pd
 
-    wide = {c: 2 + max([len(_words(c)), *(len(_cell(v)) for v in table[c])]) for c in table.columns}
+    wide = _widths(table)
     if sum(wide.values()) <= width:
         return [list(table.columns)]
     columns = list(table.columns)

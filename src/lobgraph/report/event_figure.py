@@ -236,7 +236,9 @@ def _rewards(ax: Axes, trace: EventTrace, agent: int, first: float, last: float)
     lines = np.concatenate([total[:, shown], total.sum(axis=1, keepdims=True)], axis=1)
     limits = [_limits(s.time, line, first, last) for line in lines.T]
     ax.set(
-        ylabel="reward so far\n(tick-lots)",
+        ylabel="reward so far\n(tick-lots)"
+        if trace.log.cfg.market.num_books == 1
+        else "reward so far\nof all books (tick-lots)",
         ylim=(min(low for low, _ in limits), max(high for _, high in limits)),
     )
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -147,7 +147,7 @@ def summarize(groups: Mapping[str, Sequence[pd.DataFrame]], share: float = SHARE
     """One row per group and role: reward at the start and the end, their gain and the spread over seeds.
 
     Columns: group, role, runs, first, last, gain, spread (of `last` over runs), gain_low, gain_high (95 % interval of
-    the gain), learned ("yes" when the gain exceeds the spread of both ends, "?" with one run, "held" where the role was
+    the gain), learned ("yes" when the gain exceeds the spread of both ends and its interval lies above 0, "?" with one run, "held" where the role was
     not to learn), inventory_max (lots, largest over the last `share` of updates).
     """
     rows = []
@@ -168,7 +168,7 @@ def summarize(groups: Mapping[str, Sequence[pd.DataFrame]], share: float = SHARE
                 else "?"
                 if np.isnan(noise)
                 else "yes"
-                if gain.mean() > noise
+                if gain.mean() > noise and low > 0.0
                 else "no"
             )
             rows.append({

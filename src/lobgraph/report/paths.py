@@ -147,7 +147,7 @@ def inventory_distribution(names: Sequence[str], series: Played, role: str) -> F
         key: s.inventory[1:, :, s.specs[role].agents].ravel() for key, s in series.items() if key[0] in names
     }
     everything = np.concatenate(list(held.values()))
-    low, high = (int(v) for v in np.quantile(everything, [0.002, 0.998]))
+    low, high = int(everything.min()), int(everything.max())
     step = max(1, -(-(high - low + 1) // 60))  # lots in a bin
     edges = np.arange(low, high + step + 1, step) - 0.5
     with style():
@@ -160,7 +160,7 @@ def inventory_distribution(names: Sequence[str], series: Played, role: str) -> F
                 if not lots.any():
                     ax.plot([], [], label=f"{name} (never holds any)", **look(i))
                     continue
-                count = np.histogram(np.clip(lots, low, edges[-1] - 0.5), edges)[0]
+                count = np.histogram(lots, edges)[0]
                 ax.stairs(100.0 * count / len(lots) / step, edges, label=name, lw=1.4, **look(i))
             ax.axvline(0.0, color="#888888", lw=0.6)
             ax.set(title=regime, xlabel="inventory (lots)")

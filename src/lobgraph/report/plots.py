@@ -54,11 +54,9 @@ def learning_curves(groups: Groups, title: str = "", histories: Sequence[pd.Data
         axes[0][0].set_ylabel("episode reward (tick-lots)")
         axes[1][0].set_ylabel("largest |inventory|\nin a book (lots)")
         fig.suptitle(title or "Learning curves", x=0.01, ha="left", fontsize=11)
-        for row in axes[0]:
-            if labels := row.get_legend_handles_labels()[1]:
-                room = int(fig.get_size_inches()[0] * 14)  # letters in a line
-                legend_below(fig, row, max(1, min(3, room // (max(map(len, labels)) + 6))))
-                break
+        room = int(fig.get_size_inches()[0] * 14)  # letters in a line
+        longest = max([len(text) for ax in axes[0] for text in ax.get_legend_handles_labels()[1]], default=0)
+        legend_below(fig, *axes[0], columns=max(1, min(3, room // (longest + 6))))
     return fig
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 
 from ..config import ROLES, ConfigError, flatten, read_yaml
 from ..files import read_parquet, write_table
-from ..rl.places import CONFIG, MACHINE, find_run, read_machine, read_state, seeds_of
+from ..rl.places import CONFIG, MACHINE, find_run, read_machine, read_state, run_or_group, seeds_of
 from .groups import Comparison, compare
 from .metrics import RewardsError, change, read_rewards, roles_of
 from .panels import short_names
@@ -152,7 +152,7 @@ def compare_runs(paths: Sequence[str | Path], out: str | Path) -> Compared:
 
     paths: runs, groups of seeds, scenarios' directories (their newest). Raises FileNotFoundError, ConfigError for fewer than two.
     """
-    found = [_run_or_group(Path(path)).resolve() for path in paths]
+    found = [run_or_group(Path(path)).resolve() for path in paths]
     if len(found) < 2 or len(set(found)) < len(found):
         raise ConfigError(f"runs compare: needs two different runs or more, got {', '.join(map(str, paths))}")
     names = [path.name for path in found]
@@ -170,12 +170,6 @@ def compare_runs(paths: Sequence[str | Path], out: str | Path) -> Compared:
     for name, table in (("runs", runs), ("settings", settings)):
         results.files.append(write_table(Path(out) / f"{name}.csv", table))
     return Compared(runs, settings, results)
-
-
-def _run_or_group(path: Path) -> Path:
-    run = find_run(path)
-    group = run.parent
-    return group if run in seeds_of(group) and path not in (run, Path(os.path.abspath(run))) else run
 
 
 def _settings(path: Path) -> dict[str, Any]:

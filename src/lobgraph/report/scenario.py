@@ -233,6 +233,12 @@ def _train_all(
     if len(tables) > 1 or not cfg.run.progress:
         show(summary, "Episode reward (tick-lots): mean of the first and the last tenth of updates")
     _explain(len(tables), time.perf_counter() - started)
+    updates = {number: int(table["update"].max()) for number, table in tables.items() if len(table)}
+    if len(set(updates.values())) > 1 or len(tables) < seeds:
+        told = ", ".join(f"{number} for {count}" for number, count in updates.items())
+        say(
+            f"seeds are not equally far: trained for updates: {told}; {seeds - len(tables)} of {seeds} not begun; first and last are each seed's own"
+        )
     say(f"run:     {directory} (and {home / 'latest'})")
     say("figures: " + "\n         ".join(map(str, figures)))
     if not complete:
@@ -283,7 +289,9 @@ def _explain(seeds: int, seconds: float) -> None:
         say(
             "spread: standard deviation of the last reward over seeds; gain low/high: 95 % interval of the gain;"
         )
-        say("learned: the gain exceeds the spread of both ends; held: the role was not to learn.")
+        say(
+            "learned: the gain exceeds the spread of both ends, and its interval lies above 0; held: the role was not to learn."
+        )
     else:
         say("one seed has no spread to compare the gain with; --seeds 3 gives one.")
     say(f"took {seconds:.0f} s")

@@ -55,11 +55,16 @@ def style() -> Iterator[None]:
         yield
 
 
-def legend_below(fig: Figure, axes: Axes, columns: int = 6) -> None:
-    """Put one legend for the whole figure under the axes, where it hides nothing."""
-    handles, labels = axes.get_legend_handles_labels()
-    if handles:
-        fig.legend(handles, labels, loc="outside lower center", ncols=min(columns, len(handles)))
+def legend_below(fig: Figure, *axes: Axes, columns: int = 6) -> None:
+    """Put one legend for the whole figure under the axes, where it hides nothing: what is named in any of them, once."""
+    named: dict[str, Any] = {}
+    for ax in axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            named.setdefault(label, handle)
+    if named:
+        fig.legend(
+            list(named.values()), list(named), loc="outside lower center", ncols=min(columns, len(named))
+        )
 
 
 def save(fig: Figure, path: str | Path) -> Path:

@@ -17,17 +17,32 @@ MACHINE = Path("machine.json")
 
 
 def find_run(path: str | Path, holds: str | Path = CONFIG) -> Path:
-    """The run directory meant by `path`: itself, its first seed, or a scenario's newest run.
+    """The run directory meant by `path`: itself, its first seed, or a scenario's newest run (`latest`; without that, by name).
 
     holds: the file by which a run is known. Raises FileNotFoundError if there is no run.
     """
     path = Path(path)
-    for candidate in (path, path / "latest"):
+    newest = [] if (path / "latest").exists() else _subdirectories(path)
+    for candidate in (path, path / "latest", *newest):
         for run in (candidate, *seeds_of(candidate)):
             if (run / holds).is_file():
                 return run
     what = f"no run in it (no {holds})" if path.is_dir() else "no such run directory"
     raise FileNotFoundError(2, what, str(path))
+
+
+def _subdirectories(path: Path) -> list[Path]:
+    """The last by name first: runs are named by their time. Not a run's own."""
+    if not path.is_dir() or (path / "plan.json").is_file() or (path / CONFIG).is_file():
+        return []
+    return sorted((p for p in path.iterdir() if p.is_dir() and not p.is_symlink()), reverse=True)
+
+
+def run_or_group(path: Path) -> Path:
+    """As `find_run`, but a group of seeds where `path` means one."""
+    run = find_run(path)
+    group = run.parent
+    return group if run in seeds_of(group) and path not in (run, Path(os.path.abspath(run))) else run
 
 
 def seeds_of(group: Path) -> list[Path]:

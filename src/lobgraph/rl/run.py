@@ -205,9 +205,7 @@ class RunWriter:
     ) -> None:
         self.directory, self.cfg = directory, cfg
         self.history = History()
-        self.changed: list[
-            str
-        ] = []  # inputs that are not what they were when the run was begun, or last resumed
+        self.changed: list[str] = []  # inputs that are not what they were when the run was begun
         about = machine_info(cfg)
         if since is not None:
             about = self._cut_back(since, rest, about)
@@ -240,8 +238,7 @@ class RunWriter:
                 f"{table}: shorter than the run's last checkpoint says; it cannot be resumed"
             )
         before = read_machine(self.directory)
-        starts = [before, *before["resumed"]]
-        self.changed = changed(starts[-1].get("inputs"), about["inputs"])
+        self.changed = changed(before.get("inputs"), about["inputs"])
         rows = np.empty((0, 0)) if rest is None else rest.numpy()
         self.history = History.read(self.directory / METRICS, since["update"], since.get("history", []), rows)
         os.truncate(table, since["csv_size"])

@@ -162,7 +162,7 @@ def train_part(
                     with suppress(OSError):  # a full disk must not hide what went wrong
                         writer.tell(
                             "stopped" if by_hand else "failed",
-                            "interrupted" if by_hand else str(error) or type(error).__name__,
+                            "interrupted" if by_hand else _why(error),
                         )
                     with suppress(OSError):
                         writer.close()
@@ -171,6 +171,13 @@ def train_part(
         if cfg.run.progress:
             print_summary(path, trainer, history, evaluator)
     return Run(path, load_policies(path, trainer.env), history, rewards, stopped)
+
+
+def _why(error: BaseException) -> str:
+    """What ended a training, for state.json."""
+    if isinstance(error, SystemExit):
+        return f"the program ended itself (exit code {error.code}), as it does where nobody reads its output"
+    return str(error) or type(error).__name__
 
 
 def _restore(
