@@ -20,6 +20,12 @@ def test_tables_print_every_cell(capsys):
         assert text in out
 
 
+def test_a_pipe_breaks_no_cell(capsys):
+    table = pd.DataFrame({f"column {i}": ["a name that is long and is to be copied"] for i in range(9)})
+    show(table)
+    assert capsys.readouterr().out.count("a name that is long and is to be copied") == 9
+
+
 def test_say_leaves_markup_and_width_alone(capsys):
     say("[bold] " + "x" * 300)
     assert capsys.readouterr().out == "[bold] " + "x" * 300 + "\n"

@@ -5,6 +5,7 @@ import os
 import pytest
 
 from lobgraph.report.directory import find_run, publish
+from lobgraph.rl.places import run_or_group
 from lobgraph.rl.run import numbered_directory
 
 
@@ -45,6 +46,25 @@ def test_a_file_of_the_users_stays(tmp_path):
     assert (tmp_path / "rewards.csv").read_text() == "mine"
     assert tmp_path / "rewards.csv" not in made
     assert (tmp_path / "maker_policy.safetensors").read_text() == "one"
+
+
+def test_the_newest_run_is_found_without_a_link(tmp_path):
+    """A training that was killed has not been linked yet."""
+    for name in ("20260101-000000-s0", "20260102-000000-s0-1"):
+        place = tmp_path / "x" / name / ("seed_0" if name.endswith("-1") else "")
+        place.mkdir(parents=True)
+        (place / "config.yaml").touch()
+    newest = tmp_path / "x" / "20260102-000000-s0-1"
+    assert find_run(tmp_path / "x") == newest / "seed_0"
+    assert run_or_group(tmp_path / "x") == newest
+    (tmp_path / "x" / "latest").symlink_to("20260101-000000-s0")
+    assert find_run(tmp_path / "x") == tmp_path / "x" / "latest"
+    (newest / "seed_0" / "config.yaml").unlink()
+    (newest / "plan.json").touch()  # a group of which nothing is there is none of another's
+    (newest / "other").mkdir()
+    (newest / "other" / "config.yaml").touch()
+    with pytest.raises(FileNotFoundError, match="no run in it"):
+        find_run(newest)
 
 
 def test_find_run(tmp_path):
