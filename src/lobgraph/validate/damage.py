@@ -137,7 +137,7 @@ def change_arrays(rng: np.random.Generator, data: bytes) -> bytes:
     arrays = make_arrays(seed=int(rng.integers(0, 1 << 30)))
     for _ in range(rng.integers(1, 3)):
         key = str(rng.choice(list(arrays)))
-        a = np.asarray(arrays[key])
+        a = np.atleast_1d(arrays[key])
         if a.size == 0 or a.dtype.kind not in "iu":
             continue
         draw = rng.integers(0, 9)
