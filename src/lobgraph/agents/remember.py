@@ -6,20 +6,23 @@ as it was is refused when it is written down.
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import inspect
 import random
 from collections import deque
 from collections.abc import Iterator, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import byte_bounds
 
 from .strategy import Strategy, StrategyError
 
 PLAIN = (bool, int, float, str, type(None))
 DTYPES = [np.dtype(code) for code in ("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")]
+DEEP, BITS = 50, 4096  # levels within each other; of a whole number
+OF_C = 1 << 8  # a type's flag: it cannot be changed, as those that are written in C
 KINDS = "arrays, numbers, text, random generators, and lists, tuples, deques, dicts and objects of these"
 
 
@@ -48,10 +51,13 @@ class _Frozen:
         self.seen: dict[int, tuple[str, Any]] = {}  # what could be changed in one place and seen in another
 
     def of(self, x: Any, where: str, above: tuple[int, ...]) -> Any:
-        if isinstance(x, np.bool_ | np.integer | np.floating):
-            x = np.asarray(x)
-        if isinstance(x, PLAIN):
+        if type(x) in PLAIN and not (type(x) is int and x.bit_length() > BITS):
             return x
+        if isinstance(x, np.bool_ | np.integer | np.floating) and np.asarray(x).dtype in DTYPES:
+            self.arrays[where] = np.asarray(x)
+            return {"scalar": where}
+        if len(above) > DEEP:
+            raise StrategyError(f"{where[:200]}...: nested too deeply to be saved for a resume")
         if id(x) in above:
             raise StrategyError(f"{where}: refers to itself, and cannot be saved for a resume")
         above = (*above, id(x))
@@ -60,8 +66,9 @@ class _Frozen:
             return {"tuple": parts} if type(x) is tuple else {"named": [_name(x), parts]}
         self._refuse_twice(x, where)
         if type(x) is np.ndarray and x.dtype in DTYPES:
+            columns = x.flags.f_contiguous and not x.flags.c_contiguous
             self.arrays[where] = x.copy()
-            return {"array": where}
+            return {"columns" if columns else "array": where}
         if isinstance(x, np.random.Generator):
             return {"generator": x.bit_generator.state}
         if type(x) is random.Random:
@@ -73,17 +80,22 @@ class _Frozen:
             return {"deque": [x.maxlen, self._parts(x, where, above)]}
         if type(x) is dict and all(isinstance(key, str) for key in x):
             return {"dict": {key: self.of(part, f"{where}[{key!r}]", above) for key, part in x.items()}}
+        if type(x) is dict:
+            keys = [self.of(key, f"{where}.keys", above) for key in x]
+            parts = [self.of(part, f"{where}[{key!r}]", above) for key, part in x.items()]
+            return {"pairs": [list(pair) for pair in zip(keys, parts, strict=True)]}
         if _holds_its_attributes(x):
             values = {name: self.of(value, f"{where}.{name}", above) for name, value in vars(x).items()}
             return {"object": [_name(x), values]}
-        raise StrategyError(f"{where}: a {type(x).__name__} cannot be saved for a resume; {KINDS} can")
+        what = f"{type(x).__name__} of {x.dtype}" if isinstance(x, np.ndarray) else type(x).__name__
+        raise StrategyError(f"{where}: a {what} cannot be saved for a resume; {KINDS} can")
 
     def _parts(self, x: Any, where: str, above: tuple[int, ...]) -> list[Any]:
         return [self.of(part, f"{where}[{i}]", above) for i, part in enumerate(x)]
 
     def _refuse_twice(self, x: Any, where: str) -> None:
-        if dataclasses.is_dataclass(x) and type(x).__dataclass_params__.frozen:  # type: ignore[attr-defined]
-            return
+        if getattr(getattr(type(x), "__dataclass_params__", None), "frozen", False):
+            return  # what cannot be changed may be there twice
         if id(x) in self.seen:
             raise StrategyError(
                 f"{where}: is the same object as {self.seen[id(x)][0]}, and cannot be saved for a resume"
@@ -91,13 +103,26 @@ class _Frozen:
         self.seen[id(x)] = where, x
 
     def refuse_shared_memory(self) -> None:
-        arrays = [(where, x) for where, x in self.seen.values() if isinstance(x, np.ndarray)]
-        for i, (where, x) in enumerate(arrays):
-            for other, y in arrays[:i]:
-                if np.may_share_memory(x, y):
+        arrays = [(*byte_bounds(x), where, x) for where, x in self.seen.values() if isinstance(x, np.ndarray)]
+        arrays.sort(key=lambda found: found[:2])
+        furthest = 0  # no array before begins where it could reach further
+        open_: list[tuple[int, str, np.ndarray]] = []
+        for low, high, where, x in arrays:
+            open_ = [found for found in open_ if found[0] > low] if furthest > low else []
+            for _, other, y in open_:
+                if _share(x, y):
                     raise StrategyError(
                         f"{where}: shares its memory with {other}, and cannot be saved for a resume; copy it"
                     )
+            open_.append((high, where, x))
+            furthest = max(furthest, high)
+
+
+def _share(x: np.ndarray, y: np.ndarray) -> bool:
+    try:
+        return bool(np.shares_memory(x, y, max_work=10_000))  # type: ignore[arg-type]  # any number of steps
+    except np.exceptions.TooHardError:
+        return True
 
 
 def _holds_its_attributes(x: Any) -> bool:
@@ -105,9 +130,10 @@ def _holds_its_attributes(x: Any) -> bool:
     kinds = type(x).__mro__
     return (
         hasattr(x, "__dict__")
-        and not isinstance(
-            x, list | dict | set | frozenset | bytes | deque | np.ndarray | random.Random | enum.Enum
-        )
+        and not isinstance(x, enum.Enum | random.Random)
+        and not any(
+            kind.__flags__ & OF_C for kind in kinds[:-1] if kind is not SimpleNamespace
+        )  # has more in it than its attributes
         and not any(set(_slots(kind)) - {"__dict__", "__weakref__"} for kind in kinds)
         and not (
             inspect.ismodule(x)
@@ -142,6 +168,8 @@ def _objects(tree: Any, where: str) -> Iterator[tuple[str, str]]:
         value = dict(enumerate(value))
     elif kind in ("deque", "named"):
         value = dict(enumerate(value[1]))
+    elif kind == "pairs":
+        value = {thaw(key, None, {}): part for key, part in value}
     elif kind == "object":
         yield from (found for name, part in value[1].items() for found in _objects(part, f"{where}.{name}"))
         return
@@ -159,9 +187,10 @@ def thaw(tree: Any, live: Any, arrays: Mapping[str, np.ndarray], where: str = ""
     if not isinstance(tree, dict):
         return tree
     ((kind, value),) = tree.items()
-    if kind == "array":
-        array = arrays[value].copy()
-        return array[()] if array.ndim == 0 and not isinstance(live, np.ndarray) else array
+    if kind == "scalar":
+        return arrays[value][()]
+    if kind in ("array", "columns"):
+        return arrays[value].copy(order="C" if kind == "array" else "F")
     if kind in ("list", "tuple"):
         parts = _thaw_parts(value, live, arrays, where)
         return parts if kind == "list" else tuple(parts)
@@ -170,6 +199,12 @@ def thaw(tree: Any, live: Any, arrays: Mapping[str, np.ndarray], where: str = ""
     if kind == "dict":
         olds = live if isinstance(live, dict) else {}
         return {key: thaw(part, olds.get(key), arrays, f"{where}[{key!r}]") for key, part in value.items()}
+    if kind == "pairs":
+        olds, found = live if isinstance(live, dict) else {}, {}
+        for frozen, part in value:
+            key = thaw(frozen, None, arrays)
+            found[key] = thaw(part, olds.get(key), arrays, f"{where}[{key!r}]")
+        return found
     if kind == "generator":
         if not isinstance(live, np.random.Generator) or (
             type(live.bit_generator).__name__ != value["bit_generator"]
@@ -188,11 +223,18 @@ def thaw(tree: Any, live: Any, arrays: Mapping[str, np.ndarray], where: str = ""
         raise StrategyError(f"{where}: a {value[0]} was remembered; `start` makes none in its place")
     if kind == "named":
         return type(live)(*_thaw_parts(value[1], live, arrays, where))
-    for name in set(vars(live)) - set(value[1]):
-        object.__delattr__(live, name)  # it had been taken away
-    for name, part in value[1].items():
-        object.__setattr__(live, name, thaw(part, getattr(live, name, None), arrays, f"{where}.{name}"))
-    return live
+    made = (
+        live if isinstance(live, Strategy) else object.__new__(type(live))
+    )  # `live` may be a constant of others
+    values = {
+        name: thaw(part, getattr(live, name, None), arrays, f"{where}.{name}")
+        for name, part in value[1].items()
+    }
+    for name in set(vars(made)) - set(values):
+        object.__delattr__(made, name)  # it had been taken away
+    for name, x in values.items():
+        object.__setattr__(made, name, x)
+    return made
 
 
 def _thaw_parts(parts: list[Any], live: Any, arrays: Mapping[str, np.ndarray], where: str) -> list[Any]:

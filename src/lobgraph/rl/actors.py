@@ -44,7 +44,9 @@ def resolve(given: Actor, role: str | None = None) -> Actor:
         given = load_policies(given)
     elif isinstance(given, str):
         if not given.partition(":")[0].endswith(".py") and ("/" in given or "\\" in given):
-            raise StrategyError(f"{given!r}: no such run or policy file, and no strategy {given!r}")
+            raise StrategyError(
+                f"{given!r}: no such run or policy file from {os.getcwd()}, and no strategy {given!r}"
+            )
         given = make_strategy(given, role)
     if role is not None and isinstance(given, PolicySet) and role not in given.specs:
         raise PolicyError(f"the policies given for {role!r} act only for {sorted(given.specs)}")
@@ -162,7 +164,7 @@ class StrategyActor:
         self.spec = spec = env.specs[role]
         self.shape = (env.num_envs, spec.count, spec.items, len(spec.action_names))
         self.started = False
-        self.made: dict[str, str] = {}  # objects that `start` made
+        self.made: dict[str, str] | None = None  # objects that `start` made, if that can be told
 
     def _start(self, view: View) -> None:
         self.own.start(view)

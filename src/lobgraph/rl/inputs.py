@@ -58,11 +58,11 @@ def _policy(text: str) -> Path | None:
     if text in (LEARN, NOTHING) or text.partition(":")[0] in strategies() or not os.path.exists(text):
         return None
     path = Path(text)
-    if path.is_file():
-        return None if path.suffix == ".py" else path
     try:
-        found = find_run(path, POLICY) / POLICY
+        found = path if path.is_file() else find_run(path, POLICY) / POLICY
     except FileNotFoundError:
+        return None
+    if path.suffix == ".py":
         return None
     whole = Path(os.path.realpath(found))  # not by way of `latest`
     return whole if path.is_absolute() else Path(os.path.relpath(whole))

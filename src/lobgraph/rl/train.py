@@ -252,8 +252,10 @@ def _loop(
         stopped = "patience"
     stopped = trainer.group.told(stopped)
     saved = trainer.update if since else -1
-    if since is None:
-        saved = _checkpoint(trainer, keeper, writer, evaluator, saved, 0.0)
+    if since is None or since.get("config") != trainer.cfg.model_dump(
+        mode="json"
+    ):  # as it is to go on from now
+        saved = _checkpoint(trainer, keeper, writer, evaluator, saved, perf_counter() - start)
     while trainer.update < trainer.updates and not stopped:
         metrics = trainer.step()
         if writer is None or progress is None or interrupted is None:
