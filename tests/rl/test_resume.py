@@ -614,6 +614,14 @@ def test_what_cannot_be_changed_may_stand_in_two_places_and_is_never_written_ove
     assert isinstance(two.count, np.int64)
 
 
+@pytest.mark.parametrize("key", [np.int64(1), Pair(1, 2), (1, Mode.A), Mode.A])  # type: ignore[arg-type]
+def test_a_key_that_is_none_of_ours_is_refused(key: Any) -> None:
+    one = Odd()
+    one.table = {key: 1}  # type: ignore[attr-defined]
+    with pytest.raises(StrategyError, match=r"Odd\.table: keys that are no text"):
+        freeze(one)
+
+
 def test_what_is_too_deep_is_refused() -> None:
     one, deep = Odd(), []
     for _ in range(2000):

@@ -78,15 +78,19 @@ class _Frozen:
             return {"list": self._parts(x, where, above)}
         if type(x) is deque:
             return {"deque": [x.maxlen, self._parts(x, where, above)]}
-        if type(x) is dict and all(isinstance(key, str) for key in x):
+        if type(x) is dict and all(type(key) is str for key in x):
             return {"dict": {key: self.of(part, f"{where}[{key!r}]", above) for key, part in x.items()}}
-        if type(x) is dict:
-            keys = [self.of(key, f"{where}.keys", above) for key in x]
+        if type(x) is dict and all(_is_key(key) for key in x):
+            keys = [self.of(key, where, above) for key in x]
             parts = [self.of(part, f"{where}[{key!r}]", above) for key, part in x.items()]
             return {"pairs": [list(pair) for pair in zip(keys, parts, strict=True)]}
         if _holds_its_attributes(x):
             values = {name: self.of(value, f"{where}.{name}", above) for name, value in vars(x).items()}
             return {"object": [_name(x), values]}
+        if type(x) is dict:
+            raise StrategyError(
+                f"{where}: keys that are no text, numbers or tuples of these cannot be saved for a resume"
+            )
         what = f"{type(x).__name__} of {x.dtype}" if isinstance(x, np.ndarray) else type(x).__name__
         raise StrategyError(f"{where}: a {what} cannot be saved for a resume; {KINDS} can")
 
@@ -105,17 +109,19 @@ class _Frozen:
     def refuse_shared_memory(self) -> None:
         arrays = [(*byte_bounds(x), where, x) for where, x in self.seen.values() if isinstance(x, np.ndarray)]
         arrays.sort(key=lambda found: found[:2])
-        furthest = 0  # no array before begins where it could reach further
         open_: list[tuple[int, str, np.ndarray]] = []
         for low, high, where, x in arrays:
-            open_ = [found for found in open_ if found[0] > low] if furthest > low else []
+            open_ = [found for found in open_ if found[0] > low]  # those that may reach to here
             for _, other, y in open_:
                 if _share(x, y):
                     raise StrategyError(
                         f"{where}: shares its memory with {other}, and cannot be saved for a resume; copy it"
                     )
             open_.append((high, where, x))
-            furthest = max(furthest, high)
+
+
+def _is_key(x: Any) -> bool:
+    return all(_is_key(part) for part in x) if type(x) is tuple else type(x) in PLAIN
 
 
 def _share(x: np.ndarray, y: np.ndarray) -> bool:
