@@ -792,6 +792,23 @@ def test_a_wrong_step_of_an_own_environment_is_named(
         train(toy_config("ppo.total_steps=2048"), directory=tmp_path / "run", env=Wrong({"maker": 1}))
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda given: given[:4], "must return .*, got 4 values"),
+        (lambda given: None, "must return .*, got a NoneType"),
+        (lambda given: (*given[:4], {**given[4], "done": None}), r'info\["done"\] must be a tensor of bool'),
+    ],
+)
+def test_a_step_that_gives_something_else_is_named(tmp_path: Path, change: Any, says: str) -> None:
+    class Wrong(ToyEnv):
+        def step(self, actions: Any) -> Any:
+            return change(super().step(actions))
+
+    with pytest.raises(TrainingError, match=rf"Wrong\.step: {says}"):
+        train(toy_config("ppo.total_steps=2048"), directory=tmp_path / "run", env=Wrong({"maker": 1}))
+
+
 def test_a_failed_update_can_be_done_again(tmp_path: Path) -> None:
     cfg = config("agents.maker.count=1", "ppo.lr=1e6", "ppo.target_kl=null", "run.evaluate_every=0")
     with pytest.raises(TrainingError, match=r"update \d+: ") as caught:

@@ -273,22 +273,35 @@ class Rollout:
         actions = self._act(slice(t * self.E, (t + 1) * self.E))
         self._mark("inference")
         try:
-            _, rewards, terminated, truncated, info = self.env.step(actions)
+            given = self.env.step(actions)
         except Exception:
             if not self._steps.on:
                 self._refuse(t + 1)  # if the actions were wrong because the observation was
             raise
         self._mark("env")
         if not self._checked:
-            self._check_step(rewards, terminated, truncated, info)
+            self._check_step(given)
+        _, rewards, terminated, truncated, info = given
         for role, store in self.roles.items():
             store.rewards[t], store.terminated[t] = rewards[role], terminated[role]
             store.truncated[t], store.active[t] = truncated[role], info["active"][role]
         self._follow_ends(t, terminated, info)
 
-    def _check_step(self, rewards: Any, terminated: Any, truncated: Any, info: Any) -> None:
+    def _check_step(self, given_all: Any) -> None:
         """What the environment's first step gave: an own one may be wrong, and one agent's reward would fit all of them."""
         env = getattr(self.env, "market", self.env)
+        name = f"{type(env).__name__}.step"
+        if not isinstance(given_all, tuple) or len(given_all) != 5:
+            got = (
+                f"{len(given_all)} values"
+                if isinstance(given_all, tuple)
+                else f"a {type(given_all).__name__}"
+            )
+            raise TrainingError(f"{name}: must return (obs, reward, terminated, truncated, info), got {got}")
+        _, rewards, terminated, truncated, info = given_all
+        done = info.get("done") if isinstance(info, dict) else None
+        if not isinstance(done, Tensor) or done.dtype != torch.bool or done.shape != (self.E,):
+            raise TrainingError(f'{name}: info["done"] must be a tensor of bool of shape {(self.E,)} (envs)')
         for what, given, kind in (
             ("reward", rewards, "numbers"), ("terminated", terminated, "bool"), ("truncated", truncated, "bool"),
             ('info["active"]', info.get("active") if isinstance(info, dict) else None, "bool"),
@@ -300,7 +313,7 @@ class Rollout:
                 if not isinstance(x, Tensor) or x.shape != shape or bools != (kind == "bool"):
                     got = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else f"a {type(x).__name__}"
                     raise TrainingError(
-                        f"{type(env).__name__}.step: {what} of {role!r} must be a tensor of {kind} of shape {shape} "
+                        f"{name}: {what} of {role!r} must be a tensor of {kind} of shape {shape} "
                         f"(envs, agents), got {got}"
                     )
         self._checked = True
