@@ -61,8 +61,8 @@ def test_the_newest_run_is_found_without_a_link(tmp_path):
     assert find_run(tmp_path / "x") == tmp_path / "x" / "latest"
     (newest / "seed_0" / "config.yaml").unlink()
     (newest / "plan.json").touch()  # a group of which nothing is there is none of another's
-    (newest / "other").mkdir()
-    (newest / "other" / "config.yaml").touch()
+    (newest / "20260103-000000-s0").mkdir()
+    (newest / "20260103-000000-s0" / "config.yaml").touch()
     with pytest.raises(FileNotFoundError, match="no run in it"):
         find_run(newest)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ CONFIG = Path("config.yaml")  # within a run directory, as are the others
 POLICY = Path("checkpoints") / "policy.safetensors"
 STATE = Path("state.json")
 MACHINE = Path("machine.json")
+TIMED = re.compile(r"\d{8}-\d{6}-.+")  # names of runs
 
 
 def find_run(path: str | Path, holds: str | Path = CONFIG) -> Path:
@@ -32,10 +34,10 @@ def find_run(path: str | Path, holds: str | Path = CONFIG) -> Path:
 
 
 def _subdirectories(path: Path) -> list[Path]:
-    """The last by name first: runs are named by their time. Not a run's own."""
+    """Runs by their names, the last first: these are their times. Not what is within a run."""
     if not path.is_dir() or (path / "plan.json").is_file() or (path / CONFIG).is_file():
         return []
-    return sorted((p for p in path.iterdir() if p.is_dir() and not p.is_symlink()), reverse=True)
+    return sorted((p for p in path.iterdir() if TIMED.fullmatch(p.name) and p.is_dir()), reverse=True)
 
 
 def run_or_group(path: Path) -> Path:
