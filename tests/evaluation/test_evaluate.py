@@ -81,7 +81,9 @@ def test_errors(tmp_path: Path) -> None:
         evaluate(cfg, {"maker": 3}, episodes=1)  # type: ignore[dict-item]
     with pytest.raises(PolicyError, match="no such policy file"):
         evaluate(cfg, {"maker": tmp_path / "x"}, episodes=1)
-    with pytest.raises(StrategyError, match=r"no such run or policy file from .*, and no strategy 'artifacts/x'"):
+    with pytest.raises(
+        StrategyError, match=r"no such run or policy file from .*, and no strategy 'artifacts/x'"
+    ):
         evaluate(cfg, {"maker": "artifacts/x"}, episodes=1)
     other = market("env.show_regime=false")
     policies = make_policies(MarketEnv(other), other)
