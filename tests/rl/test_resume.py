@@ -34,7 +34,7 @@ from lobgraph.rl import checkpoint, history
 from lobgraph.rl.actors import actor, idle
 from lobgraph.rl.again import repro, verify
 from lobgraph.rl.checkpoint import load_policies, load_tensors
-from lobgraph.rl.resume import Keeper, ResumeError, find_state, forget_beginning
+from lobgraph.rl.resume import Keeper, ResumeError, check_market, find_state, forget_beginning
 from lobgraph.rl.rollout import TrainingError
 from lobgraph.rl.run import PLAN, Run, locked
 from lobgraph.rl.train import resume, train
@@ -603,7 +603,7 @@ def test_what_cannot_be_changed_may_stand_in_two_places_and_is_never_written_ove
         x.start(None)
         x.bid = x.ask = LIMITS  # type: ignore[attr-defined]
         x.table, x.rows, x.none = {1: [2.0], (3, "a"): None}, np.ones((2, 3), order="F"), None  # type: ignore[attr-defined]
-    made = objects_of(freeze(one)[0], str(one))
+    made = objects_of(one)
     one.bid, one.none = replace(LIMITS, lots=5.0), np.array(4.0)  # type: ignore[attr-defined]
     tree, arrays = freeze(one, made)
     thaw(json.loads(json.dumps(tree)), two, arrays)
@@ -653,7 +653,7 @@ def test_an_object_that_start_does_not_make_is_refused() -> None:
     for x in (one, two):
         x.start(None)
         x.part = SimpleNamespace(a=1)  # type: ignore[attr-defined]
-    made = objects_of(freeze(one)[0], str(one))
+    made = objects_of(one)
     freeze(one, made)
     one.part = Odd()  # type: ignore[attr-defined]
     with pytest.raises(StrategyError, match=r"part: a Odd that `start` does not make"):
@@ -767,6 +767,10 @@ def test_another_kind_of_environment_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TrainingError) as error:
         train(toy_config("ppo.total_steps=2048"), directory=tmp_path / "run", env=env)
     assert "lobgraph repro" not in str(error.value)
+    market = MarketEnv(config("agents.maker.count=1"), 2, 0)
+    check_market({"market": "MarketEnv"}, market, tmp_path)
+    with pytest.raises(ResumeError, match="was trained in a ToyEnv, and this is a MarketEnv"):
+        check_market({"market": "ToyEnv"}, market, tmp_path)
 
 
 @pytest.mark.parametrize(

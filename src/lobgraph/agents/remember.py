@@ -10,7 +10,7 @@ import enum
 import inspect
 import random
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -35,7 +35,7 @@ def freeze(strategy: Strategy, made: Mapping[str, str] | None = None) -> tuple[A
     frozen = _Frozen()
     tree = frozen.of(strategy, str(strategy), ())
     frozen.refuse_shared_memory()
-    for where, kind in objects_of(tree, str(strategy)).items():
+    for where, kind in frozen.objects.items():
         if made is not None and made.get(where) != kind:
             raise StrategyError(
                 f"{where}: a {kind.rpartition('.')[2]} that `start` does not make cannot be saved for a resume"
@@ -48,6 +48,7 @@ class _Frozen:
 
     def __init__(self) -> None:
         self.arrays: dict[str, np.ndarray] = {}
+        self.objects: dict[str, str] = {}  # where -> class
         self.seen: dict[int, tuple[str, Any]] = {}  # what could be changed in one place and seen in another
 
     def of(self, x: Any, where: str, above: tuple[int, ...]) -> Any:
@@ -63,7 +64,7 @@ class _Frozen:
         above = (*above, id(x))
         if isinstance(x, tuple):
             parts = self._parts(x, where, above)
-            return {"tuple": parts} if type(x) is tuple else {"named": [_name(x), parts]}
+            return {"tuple": parts} if type(x) is tuple else {"named": [self._object(x, where), parts]}
         self._refuse_twice(x, where)
         if type(x) is np.ndarray and x.dtype in DTYPES:
             columns = x.flags.f_contiguous and not x.flags.c_contiguous
@@ -78,21 +79,23 @@ class _Frozen:
             return {"list": self._parts(x, where, above)}
         if type(x) is deque:
             return {"deque": [x.maxlen, self._parts(x, where, above)]}
-        if type(x) is dict and all(type(key) is str for key in x):
-            return {"dict": {key: self.of(part, f"{where}[{key!r}]", above) for key, part in x.items()}}
         if type(x) is dict and all(_is_key(key) for key in x):
             keys = [self.of(key, where, above) for key in x]
             parts = [self.of(part, f"{where}[{key!r}]", above) for key, part in x.items()]
-            return {"pairs": [list(pair) for pair in zip(keys, parts, strict=True)]}
+            return {"dict": [list(pair) for pair in zip(keys, parts, strict=True)]}
         if _holds_its_attributes(x):
             values = {name: self.of(value, f"{where}.{name}", above) for name, value in vars(x).items()}
-            return {"object": [_name(x), values]}
+            return {"object": [self._object(x, where), values]}
         if type(x) is dict:
             raise StrategyError(
                 f"{where}: keys that are no text, numbers or tuples of these cannot be saved for a resume"
             )
         what = f"{type(x).__name__} of {x.dtype}" if isinstance(x, np.ndarray) else type(x).__name__
         raise StrategyError(f"{where}: a {what} cannot be saved for a resume; {KINDS} can")
+
+    def _object(self, x: Any, where: str) -> str:
+        self.objects[where] = _name(x)
+        return self.objects[where]
 
     def _parts(self, x: Any, where: str, above: tuple[int, ...]) -> list[Any]:
         return [self.of(part, f"{where}[{i}]", above) for i, part in enumerate(x)]
@@ -159,30 +162,11 @@ def _name(x: Any) -> str:
     return f"{type(x).__module__}.{type(x).__qualname__}"
 
 
-def objects_of(tree: Any, where: str) -> dict[str, str]:
-    """Where in a tree of `freeze` objects are -> their class."""
-    return dict(_objects(tree, where))
-
-
-def _objects(tree: Any, where: str) -> Iterator[tuple[str, str]]:
-    if not isinstance(tree, dict):
-        return
-    ((kind, value),) = tree.items()
-    if kind in ("object", "named"):
-        yield where, value[0]
-    if kind in ("list", "tuple"):
-        value = dict(enumerate(value))
-    elif kind in ("deque", "named"):
-        value = dict(enumerate(value[1]))
-    elif kind == "pairs":
-        value = {thaw(key, None, {}): part for key, part in value}
-    elif kind == "object":
-        yield from (found for name, part in value[1].items() for found in _objects(part, f"{where}.{name}"))
-        return
-    elif kind != "dict":
-        return
-    for key, part in value.items():
-        yield from _objects(part, f"{where}[{key!r}]")
+def objects_of(strategy: Strategy) -> dict[str, str]:
+    """Where in what a strategy holds objects are -> their class. Raises as `freeze` does."""
+    frozen = _Frozen()
+    frozen.of(strategy, str(strategy), ())
+    return frozen.objects
 
 
 def thaw(tree: Any, live: Any, arrays: Mapping[str, np.ndarray], where: str = "") -> Any:
@@ -203,9 +187,6 @@ def thaw(tree: Any, live: Any, arrays: Mapping[str, np.ndarray], where: str = ""
     if kind == "deque":
         return deque(_thaw_parts(value[1], live, arrays, where), value[0])
     if kind == "dict":
-        olds = live if isinstance(live, dict) else {}
-        return {key: thaw(part, olds.get(key), arrays, f"{where}[{key!r}]") for key, part in value.items()}
-    if kind == "pairs":
         olds, found = live if isinstance(live, dict) else {}, {}
         for frozen, part in value:
             key = thaw(frozen, None, arrays)

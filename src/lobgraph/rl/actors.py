@@ -170,7 +170,7 @@ class StrategyActor:
         self.own.start(view)
         self.started = True
         with suppress(StrategyError):  # `save` will say it
-            self.made = objects_of(freeze(self.own)[0], str(self.own))
+            self.made = objects_of(self.own)
 
     def __call__(self, obs: Any) -> np.ndarray:
         own, shape = self.own, self.shape
